@@ -1,0 +1,3 @@
+//! The wire forms of an event.
+
+pub mod http;
