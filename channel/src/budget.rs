@@ -13,12 +13,18 @@ use std::sync::{
 pub struct Budget {
     limit: usize,
     used: AtomicUsize,
+    parent: Option<Arc<Self>>,
 }
 
 impl Budget {
     /// A budget of `limit` bytes, all of it free.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+        Arc::new(Self { limit, used: AtomicUsize::new(0), parent: None })
+    }
+
+    /// A budget within this one: what it takes is taken here too.
+    pub fn part(self: &Arc<Self>, limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicUsize::new(0), parent: Some(Arc::clone(self)) })
     }
 
     /// Takes `bytes`, or returns `None` when that would pass the limit.
@@ -38,11 +44,19 @@ impl Budget {
 
     fn take(&self, bytes: usize) -> bool {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.checked_add(bytes).is_some_and(|after| after <= self.limit);
+        let fits = before.checked_add(bytes).is_some_and(|after| after <= self.limit)
+            && self.parent.as_ref().is_none_or(|parent| parent.take(bytes));
         if !fits {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
         }
         fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(parent) = &self.parent {
+            parent.give_back(bytes);
+        }
     }
 }
 
@@ -66,7 +80,7 @@ impl Charge {
                 return false;
             }
         } else {
-            self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.budget.give_back(self.bytes - bytes);
         }
         self.bytes = bytes;
         true
@@ -75,7 +89,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -90,6 +104,17 @@ mod tests {
         assert!(budget.try_charge(41).is_none());
         drop(charge);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_part_never_passes_the_whole() {
+        let whole = Budget::new(100);
+        let (one, other) = (whole.part(80), whole.part(80));
+        let held = one.try_charge(80).unwrap();
+        assert!(other.try_charge(21).is_none());
+        assert_eq!((whole.used(), other.used()), (80, 0));
+        drop(held);
+        assert_eq!((whole.used(), one.used()), (0, 0));
     }
 
     #[test]

@@ -277,9 +277,19 @@ fn write_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
-fn write_number(head: &mut Vec<u8>, number: usize) {
-    // Writing to a Vec cannot fail.
-    let _: std::io::Result<()> = std::io::Write::write_fmt(head, format_args!("{number}"));
+fn write_number(head: &mut Vec<u8>, mut number: usize) {
+    let start = head.len();
+    loop {
+        let digit = u8::try_from(number % 10).unwrap_or_default();
+        head.push(b'0' + digit);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = head.get_mut(start..) {
+        digits.reverse();
+    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,26 @@
 mod attributes;
 pub mod binding;
 mod budget;
+#[allow(clippy::module_inception, reason = "the contract carries the crate's own name")]
+mod channel;
+#[cfg(feature = "testing")]
+pub mod contract;
 mod draft;
 mod event;
 mod invalid;
+mod memory;
 mod percent;
 pub mod rules;
+mod sink;
 
 pub use attributes::Attributes;
 pub use budget::{Budget, Charge};
+pub use channel::{
+    Batch, Channel, Depth, Durability, Home, Lease, Position, Publish, PublishError, Reader,
+    Strength, order_key,
+};
 pub use draft::Draft;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};
 pub use invalid::Invalid;
+pub use memory::{Memory, MemoryLimits};
+pub use sink::{Refusal, Sink, Stored};

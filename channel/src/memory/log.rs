@@ -1,0 +1,210 @@
+//! Event -> kept in its shard, within the bounds; or refused.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Batch, Budget, Channel, Charge, Depth, Durability, Event, Publish, PublishError, Reader,
+    Strength,
+    memory::lease::{Shard, ShardReader},
+    order_key,
+};
+
+/// Bounds of a memory channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Most events stored and not settled. Default 200,000.
+    pub events_max: usize,
+    /// Most bytes of one event, attributes and data. Default 1 MiB and 64 KiB for attributes.
+    pub event_bytes_max: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self { events_max: 200_000, event_bytes_max: (1 << 20) + (64 << 10) }
+    }
+}
+
+/// A channel in the memory of this process.
+pub struct Memory {
+    limits: MemoryLimits,
+    budget: Arc<Budget>,
+    shards: Box<[Arc<Shard>]>,
+    /// Events stored and not settled, over all shards.
+    events: Arc<AtomicUsize>,
+    keyed: AtomicBool,
+    drain: Mutex<DrainRate>,
+}
+
+impl Memory {
+    /// A channel with a shard for each of `workers`, at least one, whose events are charged to `budget`.
+    pub fn new(workers: usize, limits: MemoryLimits, budget: Arc<Budget>) -> Arc<Self> {
+        let events = Arc::new(AtomicUsize::new(0));
+        let count = workers.max(1);
+        Arc::new(Self {
+            limits,
+            budget,
+            shards: (0..count).map(|index| Shard::new(index, count, Arc::clone(&events))).collect(),
+            events,
+            keyed: AtomicBool::new(false),
+            drain: Mutex::new(DrainRate { since: Instant::now(), settled: 0, per_second: 0.0 }),
+        })
+    }
+
+    fn shard(&self, worker: usize, event: &Event) -> Option<&Arc<Shard>> {
+        let index = if self.keyed.load(Ordering::Acquire) { key_hash(event) } else { worker };
+        self.shards.get(index % self.shards.len())
+    }
+
+    fn full(&self, bound: &'static str) -> PublishError {
+        let published: u64 = self.shards.iter().map(|shard| shard.published()).sum();
+        let pending = self.events.load(Ordering::Relaxed);
+        let settled = published.saturating_sub(pending as u64);
+        let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = drain.sample(Instant::now(), settled);
+        PublishError::Full { bound, retry_after: retry_after(pending, rate, fastrand::f64()) }
+    }
+}
+
+fn key_hash(event: &Event) -> usize {
+    let mut hasher = DefaultHasher::new();
+    order_key(event).hash(&mut hasher);
+    usize::try_from(hasher.finish() >> 32).unwrap_or_default()
+}
+
+impl Channel for Memory {
+    fn kind(&self) -> &'static str {
+        "InMemoryChannel"
+    }
+
+    fn durability(&self) -> Durability {
+        Durability { strength: Strength::None, replicated: false }
+    }
+
+    fn event_bytes_max(&self) -> usize {
+        self.limits.event_bytes_max
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<Charge, PublishError> {
+        self.budget.try_charge(bytes).ok_or_else(|| self.full("maxBytes"))
+    }
+
+    fn publish(&self, worker: usize, events: Batch) -> Publish {
+        if self.shards.iter().any(|shard| shard.is_closed()) {
+            let reason = "it is closing".into();
+            return Publish::done(Err(PublishError::Down { reason }));
+        }
+        let limit = self.limits.event_bytes_max;
+        if let Some(size) = events.iter().map(Event::size).find(|&size| size > limit) {
+            return Publish::done(Err(PublishError::TooLarge { size, limit }));
+        }
+        let before = self.events.fetch_add(events.len(), Ordering::Relaxed);
+        if before + events.len() > self.limits.events_max {
+            self.events.fetch_sub(events.len(), Ordering::Relaxed);
+            return Publish::done(Err(self.full("maxEvents")));
+        }
+        let mut last = None;
+        for event in events {
+            last = self.shard(worker, &event).map(|shard| shard.keep(event));
+        }
+        Publish::done(last.ok_or_else(|| PublishError::Down { reason: "nothing to store".into() }))
+    }
+
+    fn keep_keys_together(&self, keyed: bool) {
+        self.keyed.store(keyed, Ordering::Release);
+    }
+
+    fn reader(&self, worker: usize) -> Box<dyn Reader> {
+        let index = worker % self.shards.len();
+        Box::new(ShardReader::new(self.shards.get(index).map(Arc::clone)))
+    }
+
+    fn depth(&self) -> Depth {
+        Depth {
+            events: self.events.load(Ordering::Relaxed),
+            bytes: self.shards.iter().map(|shard| shard.bytes()).sum(),
+        }
+    }
+
+    fn close(&self) {
+        for shard in &self.shards {
+            shard.close();
+        }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("depth", &self.depth()).finish_non_exhaustive()
+    }
+}
+
+/// How fast events were settled lately; looked at only when one is refused.
+#[derive(Debug)]
+struct DrainRate {
+    since: Instant,
+    settled: u64,
+    per_second: f64,
+}
+
+impl DrainRate {
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn sample(&mut self, now: Instant, settled: u64) -> f64 {
+        let elapsed = now.saturating_duration_since(self.since);
+        let drained = settled.saturating_sub(self.settled);
+        if elapsed >= Self::WINDOW {
+            self.per_second = per_second(drained, elapsed);
+            (self.since, self.settled) = (now, settled);
+        } else if self.per_second == 0.0 && !elapsed.is_zero() {
+            return per_second(drained, elapsed);
+        }
+        self.per_second
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+fn per_second(drained: u64, elapsed: Duration) -> f64 {
+    drained as f64 / elapsed.as_secs_f64()
+}
+
+/// When a refused producer should come back: the time that what is pending takes to drain, between
+/// a second and a minute, spread by a fifth either way. `draw` is uniform in `[0, 1)`.
+#[expect(clippy::cast_precision_loss, reason = "an estimate needs no more than 52 bits")]
+fn retry_after(pending: usize, drained_per_second: f64, draw: f64) -> Duration {
+    let seconds = (pending as f64 / drained_per_second.max(f64::MIN_POSITIVE)).clamp(1.0, 60.0);
+    Duration::from_secs_f64(seconds * (0.8 + 0.4 * draw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_producer_comes_back_when_there_should_be_room() {
+        for (pending, rate, draw, seconds) in [
+            (100, 10.0, 0.5, 10.0),
+            (1, 1000.0, 0.5, 1.0),
+            (1000, 0.0, 0.5, 60.0),
+            (100, 10.0, 0.0, 8.0),
+        ] {
+            assert_eq!(retry_after(pending, rate, draw).as_secs_f64(), seconds);
+        }
+    }
+
+    #[test]
+    fn the_drain_rate_is_that_of_the_last_window() {
+        let start = Instant::now();
+        let mut drain = DrainRate { since: start, settled: 0, per_second: 0.0 };
+        assert_eq!(drain.sample(start + Duration::from_secs(1), 5), 5.0);
+        assert_eq!(drain.sample(start + Duration::from_secs(10), 100), 10.0);
+        assert_eq!(drain.sample(start + Duration::from_secs(11), 1000), 10.0);
+    }
+}
