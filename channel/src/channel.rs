@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    hash::{DefaultHasher, Hash, Hasher},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -132,6 +133,13 @@ impl fmt::Debug for Publish {
 /// The key that orders events: `partitionkey`, or one key for all events without it.
 pub fn order_key(event: &Event) -> &str {
     event.attribute("partitionkey").unwrap_or_default()
+}
+
+/// The worker, of `workers`, that a key belongs to when keys are kept together.
+pub fn key_worker(event: &Event, workers: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    order_key(event).hash(&mut hasher);
+    usize::try_from(hasher.finish() >> 32).unwrap_or_default() % workers.max(1)
 }
 
 /// How much a channel holds.

@@ -20,7 +20,7 @@ pub use attributes::Attributes;
 pub use budget::{Budget, Charge};
 pub use channel::{
     Batch, Channel, Depth, Durability, Home, Lease, Position, Publish, PublishError, Reader,
-    Strength, order_key,
+    Strength, key_worker, order_key,
 };
 pub use draft::Draft;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,9 +11,8 @@ use std::{
 
 use crate::{
     Batch, Budget, Channel, Charge, Depth, Durability, Event, Publish, PublishError, Reader,
-    Strength,
+    Strength, key_worker,
     memory::lease::{Shard, ShardReader},
-    order_key,
 };
 
 /// Bounds of a memory channel.
@@ -59,8 +57,9 @@ impl Memory {
     }
 
     fn shard(&self, worker: usize, event: &Event) -> Option<&Arc<Shard>> {
-        let index = if self.keyed.load(Ordering::Acquire) { key_hash(event) } else { worker };
-        self.shards.get(index % self.shards.len())
+        let count = self.shards.len();
+        let is_keyed = self.keyed.load(Ordering::Acquire);
+        self.shards.get(if is_keyed { key_worker(event, count) } else { worker % count })
     }
 
     fn full(&self, bound: &'static str) -> PublishError {
@@ -71,12 +70,6 @@ impl Memory {
         let rate = drain.sample(Instant::now(), settled);
         PublishError::Full { bound, retry_after: retry_after(pending, rate, fastrand::f64()) }
     }
-}
-
-fn key_hash(event: &Event) -> usize {
-    let mut hasher = DefaultHasher::new();
-    order_key(event).hash(&mut hasher);
-    usize::try_from(hasher.finish() >> 32).unwrap_or_default()
 }
 
 impl Channel for Memory {
