@@ -1,1 +1,5 @@
-//! placeholder
+//! Decides who wants an event, and sees each one delivered or dead-lettered.
+
+mod spec;
+
+pub use spec::{BrokerRef, DeliverySpec, FilterSpec, TriggerFilter, TriggerSpec};
