@@ -1,5 +1,7 @@
 //! Decides who wants an event, and sees each one delivered or dead-lettered.
 
+pub mod filter;
+pub mod route;
 mod spec;
 
 pub use spec::{BrokerRef, DeliverySpec, FilterSpec, TriggerFilter, TriggerSpec};
