@@ -7,6 +7,7 @@ mod budget;
 mod channel;
 #[cfg(feature = "testing")]
 pub mod contract;
+mod destination;
 mod draft;
 mod event;
 mod invalid;
@@ -22,6 +23,7 @@ pub use channel::{
     Batch, Channel, Depth, Durability, Home, Lease, Position, Publish, PublishError, Reader,
     Strength, key_worker, order_key,
 };
+pub use destination::{CLUSTER_DOMAIN, Destination, Reference, Target};
 pub use draft::Draft;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};
 pub use invalid::Invalid;

@@ -1,1 +1,7 @@
-//! placeholder
+//! Decides who wants an event, and sees each one delivered or dead-lettered.
+
+pub mod filter;
+pub mod route;
+mod spec;
+
+pub use spec::{BrokerRef, DeliverySpec, FilterSpec, TriggerFilter, TriggerSpec};
