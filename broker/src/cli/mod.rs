@@ -35,7 +35,7 @@ Every command explains itself with --help. Exit codes: 0 fine, 1 the thing asked
     version,
     about = "A CloudEvents broker that speaks Knative Eventing's API"
 )]
-#[command(after_help = EXAMPLES, arg_required_else_help = true, propagate_version = true)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Program {
     /// How results are written to stdout
     #[arg(long, global = true, value_enum, default_value_t, env = "CATCHMENT_OUTPUT")]

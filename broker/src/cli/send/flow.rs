@@ -20,7 +20,7 @@ use super::{
     lines::{self, Line},
     pack::{self, Packer, Parcel},
     progress::Progress,
-    report::Report,
+    report::{Early, Report},
 };
 
 /// When this many events found no server and not one did, there is none.
@@ -119,10 +119,10 @@ impl Run {
             select! {
                 biased;
                 Some(()) = interrupts.recv() => {
-                    if self.report.is_interrupted {
+                    if self.report.ended_early.is_some() {
                         break;
                     }
-                    self.end_early();
+                    self.end(Early::Interrupted);
                 }
                 Some(done) = self.in_flight.join_next() => self.settle(done)?,
                 () = sleep_until(self.due), if is_ready && has_room => self.launch(),
@@ -144,8 +144,8 @@ impl Run {
         self.has_ended && !self.packer.is_ready() && self.in_flight.is_empty()
     }
 
-    fn end_early(&mut self) {
-        self.report.is_interrupted = true;
+    fn end(&mut self, early: Early) {
+        self.report.ended_early = Some(early);
         self.has_ended = true;
         self.packer = Packer::new(self.flow.mode, self.flow.batch_size);
     }
@@ -175,7 +175,7 @@ impl Run {
         self.report.add(done.lines, &done.answer, done.took);
         self.progress.update(self.read_bytes, &self.report, self.started.elapsed());
         if self.report.failed >= LOST_CAUSE && !self.report.has_answers() && !self.has_ended {
-            self.end_early();
+            self.end(Early::NoServer);
         }
         Ok(())
     }

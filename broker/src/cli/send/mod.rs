@@ -59,6 +59,7 @@ async fn one(args: SendArgs, client: &Client, console: &Console) -> Result<(), F
 
     if console.is_json() {
         let mut report = report::Report::new(&args.url, args.mode);
+        report.id = Some(id);
         report.add(parcel.lines(), &answer, took);
         console.document(&report.document(took))?;
         return report.verdict();

@@ -13,7 +13,7 @@ impl Progress {
     /// Starts with an empty bar.
     pub(super) fn start(size_bytes: Option<u64>) -> Self {
         let (bar, template) = match size_bytes {
-            Some(size) => (ProgressBar::new(size), "{bar:30} {percent:>3}% {msg} eta {eta}"),
+            Some(size) => (ProgressBar::new(size), "{bar:20} {percent:>3}% {msg} eta {eta}"),
             None => (ProgressBar::no_length(), "{spinner} {msg}"),
         };
         // The target is hidden by itself when stderr is not a terminal.

@@ -38,8 +38,20 @@ pub(super) struct Report {
     latency: Latency,
     problems: Vec<Problem>,
     problems_omitted: u64,
-    /// Whether the run was told to end before the end of the file.
-    pub(super) is_interrupted: bool,
+    /// Why the run ended before the end of the file, if it did.
+    pub(super) ended_early: Option<Early>,
+    /// The event's id, when there is one event only.
+    pub(super) id: Option<String>,
+}
+
+/// Why a run ended before the end of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Early {
+    /// Ctrl-C.
+    Interrupted,
+    /// Nothing ever answered.
+    NoServer,
 }
 
 /// One refusal.
@@ -68,7 +80,8 @@ impl Report {
             latency: Latency::new(),
             problems: Vec::new(),
             problems_omitted: 0,
-            is_interrupted: false,
+            ended_early: None,
+            id: None,
         }
     }
 
@@ -123,7 +136,7 @@ impl Report {
 
     /// Fine only when every event was accepted and the file was read to its end.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
-        if self.refused + self.failed > 0 || self.is_interrupted {
+        if self.refused + self.failed > 0 || self.ended_early.is_some() {
             return Err(Failure::Reported);
         }
         Ok(())
@@ -133,7 +146,7 @@ impl Report {
     pub(super) fn document(&self, elapsed: Duration) -> impl Serialize {
         let millis = |took: Duration| round(took.as_secs_f64() * 1000.0);
         let percentile = |percent| self.latency.percentile(percent).map(millis);
-        serde_json::json!({
+        let mut document = serde_json::json!({
             "target": self.target,
             "mode": self.mode.name(),
             "sent": self.sent,
@@ -151,8 +164,12 @@ impl Report {
             },
             "problems": self.problems,
             "problemsOmitted": self.problems_omitted,
-            "interrupted": self.is_interrupted,
-        })
+            "endedEarly": self.ended_early,
+        });
+        if let (Some(id), Some(members)) = (&self.id, document.as_object_mut()) {
+            members.insert("id".to_owned(), id.as_str().into());
+        }
+        document
     }
 
     /// The report for people.
@@ -165,8 +182,12 @@ impl Report {
 
     fn write(&self, out: &mut String, elapsed: Duration) -> std::fmt::Result {
         let (good, bad) = (paint::GOOD, paint::BAD);
-        if self.is_interrupted {
-            writeln!(out, "{bad}ended before the end of the file{bad:#}")?;
+        if let Some(early) = self.ended_early {
+            let why = match early {
+                Early::Interrupted => "interrupted",
+                Early::NoServer => "gave up, because nothing ever answered",
+            };
+            writeln!(out, "{bad}{why}, before the end of the file{bad:#}")?;
         }
         write!(out, "sent {} in {elapsed:.2?}", events(self.sent))?;
         if let Some(rate) = self.rate(elapsed) {
@@ -207,7 +228,7 @@ impl Report {
     fn rate(&self, elapsed: Duration) -> Option<f64> {
         // Exact up to 2^53 events.
         let sent = self.sent as f64;
-        (!elapsed.is_zero()).then(|| sent / elapsed.as_secs_f64())
+        (self.sent > 0 && !elapsed.is_zero()).then(|| sent / elapsed.as_secs_f64())
     }
 }
 
