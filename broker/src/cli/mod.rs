@@ -26,7 +26,8 @@ Examples:
   catchment send --data '{\"msg\":\"Hello\"}'
   catchment dead-letters list --trigger default/orders
 
-Every command explains itself with --help. Exit codes: 0 fine, 1 the thing asked for failed, 2 wrong usage.";
+Every command explains itself with --help.
+Exit codes: 0 fine, 1 the thing asked for failed, 2 wrong usage.";
 
 /// The whole program as clap sees it.
 #[derive(Debug, Parser)]

@@ -41,7 +41,7 @@ pub enum DisplayError {
         format: String,
     },
     /// A field that breaks a rule of the specification.
-    #[error("{}", escape(&.0.to_string(), false))]
+    #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 

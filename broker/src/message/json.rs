@@ -4,14 +4,14 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use channel::Invalid;
+use channel::{Invalid, rules::is_json};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use super::{Attribute, Data, Form, Kind, Message, is_attribute_name, is_json};
+use super::{Attribute, Data, Form, Kind, Message, is_attribute_name};
 
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 

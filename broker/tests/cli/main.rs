@@ -1,5 +1,12 @@
 //! The program as a user meets it: arguments in, exit code and two streams out.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on ends"
+)]
+
 mod dead_letters;
 mod display;
 mod fake;

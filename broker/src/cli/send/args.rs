@@ -11,7 +11,7 @@ use crate::message::is_attribute_name;
 pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:
   catchment send --type greeting --data '{\"msg\":\"Hello\"}'
-  catchment send http://127.0.0.1:8080/shop/orders --source /web --extension tenant=a --data-file order.json
+  catchment send http://127.0.0.1:8080/shop/orders --extension tenant=a --data-file order.json
   jq -c '.events[]' dump.json | catchment send --file - --concurrency 16 --rate 500
   catchment send --file events.ndjson --mode batched --batch-size 200 --output json
 
