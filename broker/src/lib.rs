@@ -1,1 +1,7 @@
-//! placeholder
+//! The program: accepts events, follows resources, wires the other rooms together.
+
+pub mod check;
+pub mod cli;
+pub mod display;
+mod message;
+pub mod serve;

@@ -1,2 +1,11 @@
-//! placeholder
-fn main() {}
+//! The `catchment` binary; everything it does is in the library.
+
+use std::process::ExitCode;
+
+/// Many small, short-lived buffers on several threads: the case mimalloc is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    broker::cli::main(std::env::args_os())
+}

@@ -1,0 +1,95 @@
+//! `catchment dead-letters`: looks at what could not be delivered, sends it again or drops it.
+
+mod api;
+mod args;
+mod view;
+
+use args::Action;
+pub use args::DeadLettersArgs;
+pub(super) use args::EXAMPLES;
+
+use super::output::{Console, Failure, paint};
+use api::{Admin, Page};
+use args::{PurgeArgs, Select};
+
+/// Does what the arguments say with a running server's dead letters.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] for a selection that selects nothing or contradicts itself,
+/// [`Failure::Failed`] when the server cannot be reached or refuses.
+pub(super) async fn run(args: DeadLettersArgs, console: &Console) -> Result<(), Failure> {
+    let admin = Admin::new(args.admin, args.timeout);
+    match args.action {
+        Action::List(list) => {
+            let filter = list.filter.resolve(jiff::Timestamp::now())?;
+            let page = admin.list(&filter, list.limit, list.after).await?;
+            if console.is_json() {
+                return console.print(&page.json());
+            }
+            console.print(&view::list(&page)?)
+        }
+        Action::Show { id } => {
+            let letter = admin.show(&id).await?;
+            if console.is_json() {
+                return console.print(&format!("{}\n", crate::display::indent_json(letter.json())));
+            }
+            console.print(&view::letter(&letter.read()?, console.style())?)
+        }
+        Action::Redrive(select) => {
+            let select = select.resolve(jiff::Timestamp::now())?;
+            let redriven = admin.redrive(&select).await?;
+            report(console, &select, redriven, "redriven")
+        }
+        Action::Purge(PurgeArgs { select, yes }) => {
+            let select = select.resolve(jiff::Timestamp::now())?;
+            if !yes && !is_confirmed(&admin, &select, console).await? {
+                return Err(Failure::Failed("nothing was purged".to_owned()));
+            }
+            let purged = admin.purge(&select).await?;
+            report(console, &select, purged, "purged")
+        }
+    }
+}
+
+/// Shows a person how much is about to go; a script without a terminal has decided already.
+async fn is_confirmed(admin: &Admin, select: &Select, console: &Console) -> Result<bool, Failure> {
+    if !console.is_asked() {
+        return Ok(true);
+    }
+    let count = match select {
+        Select::Ids(ids) => api::count(ids.len()),
+        Select::Filter(filter) => admin.list(filter, 1, None).await?.total,
+    };
+    let letters = view::letters(count);
+    console.confirm(&format!("purge {letters}? they cannot be brought back (--yes does not ask)"))
+}
+
+/// Fewer than the ids that were named is a failure; none that match a filter is not.
+fn report(console: &Console, select: &Select, done: u64, word: &str) -> Result<(), Failure> {
+    if console.is_json() {
+        console.document(&serde_json::json!({ word: done }))?;
+    } else {
+        let good = paint::GOOD;
+        console.print(&format!("{good}{word}{good:#} {}\n", view::letters(done)))?;
+    }
+    match select {
+        Select::Ids(ids) if done < api::count(ids.len()) => Err(Failure::Failed(format!(
+            "{} of {} dead letters are not there to be {word}",
+            api::count(ids.len()) - done,
+            ids.len(),
+        ))),
+        Select::Ids(_) | Select::Filter(_) => Ok(()),
+    }
+}
+
+impl Page {
+    /// The page for programs, values as the server wrote them.
+    fn json(&self) -> String {
+        let items: Vec<&str> = self.items.iter().map(|item| item.json()).collect();
+        let next = serde_json::json!(self.next);
+        let text =
+            format!(r#"{{"items":[{}],"total":{},"next":{next}}}"#, items.join(","), self.total);
+        format!("{}\n", crate::display::indent_json(&text))
+    }
+}

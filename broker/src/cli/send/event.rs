@@ -1,0 +1,159 @@
+//! The one event that flags describe.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use super::{super::Failure, SendArgs};
+use crate::message::{Data, Message, form_of};
+
+/// Largest payload that is read from a file or stdin; brokers take far less.
+const DATA_BYTES_MAX: u64 = 64 << 20;
+
+/// Builds the event; `now` is its time and `draw` makes its id where no flag says otherwise.
+///
+/// # Errors
+///
+/// [`Failure::Failed`] when the data file cannot be read, [`Failure::Usage`] for an extension
+/// given twice.
+pub(super) fn from_flags(
+    args: &SendArgs,
+    now: jiff::Timestamp,
+    draw: u128,
+) -> Result<Message, Failure> {
+    let mut event = Message::default();
+    event.push("specversion", "1.0");
+    event.push("id", args.id.clone().unwrap_or_else(|| uuid(draw)));
+    event.push("source", &args.source);
+    event.push("type", &args.ty);
+    if let Some(subject) = &args.subject {
+        event.push("subject", subject);
+    }
+    event.push("time", args.time.clone().unwrap_or_else(|| now.to_string()));
+    let bytes = payload(args)?;
+    let content_type = match (&args.content_type, &bytes) {
+        (Some(given), _) => Some(given.as_str()),
+        (None, Some(bytes)) => Some(guess(bytes)),
+        (None, None) => None,
+    };
+    if let Some(content_type) = content_type {
+        event.push("datacontenttype", content_type);
+    }
+    for (name, value) in &args.extensions {
+        if event.get(name).is_some() {
+            return Err(Failure::Usage(format!("extension {name} is given twice")));
+        }
+        event.push(name, value);
+    }
+    event.data = bytes.map(|bytes| {
+        let form = form_of(&bytes, content_type);
+        Data { bytes: bytes.into(), form }
+    });
+    Ok(event)
+}
+
+fn payload(args: &SendArgs) -> Result<Option<Vec<u8>>, Failure> {
+    match (&args.data, &args.data_file) {
+        (Some(text), _) => Ok(Some(text.clone().into_bytes())),
+        (None, Some(file)) => read(file).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let is_stdin = file == Path::new("-") || file == Path::new("@-");
+    let name = if is_stdin { "stdin".to_owned() } else { file.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = if is_stdin {
+        io::stdin().lock().take(DATA_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|opened| opened.take(DATA_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
+    let size = read.map_err(|error| Failure::caused(format!("cannot read {name}"), &error))?;
+    if u64::try_from(size).is_ok_and(|size| size > DATA_BYTES_MAX) {
+        return Err(Failure::Failed(format!("{name} is larger than {DATA_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The media type of a payload that came without one.
+fn guess(bytes: &[u8]) -> &'static str {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        "application/json"
+    } else if std::str::from_utf8(bytes).is_ok() {
+        "text/plain"
+    } else {
+        "application/octet-stream"
+    }
+}
+
+/// A random UUID (RFC 9562, version 4) from 128 random bits.
+fn uuid(draw: u128) -> String {
+    const VERSION: u128 = 0xf << 76;
+    const VARIANT: u128 = 0b11 << 62;
+    let bits = draw & !VERSION & !VARIANT | 4 << 76 | 0b10 << 62;
+    let group = |shift: u32, digits: usize| {
+        let mask = (1_u128 << (4 * digits)) - 1;
+        format!("{:0digits$x}", bits >> shift & mask)
+    };
+    [group(96, 8), group(80, 4), group(64, 4), group(48, 4), group(0, 12)].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        send: SendArgs,
+    }
+
+    fn event(flags: &[&str]) -> Result<Message, Failure> {
+        let line = [&["send"], flags].concat();
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        from_flags(&Line::try_parse_from(line).unwrap().send, now, u128::MAX)
+    }
+
+    #[test]
+    fn an_event_needs_no_flags() {
+        assert_eq!(
+            event(&[]).unwrap().to_json(),
+            r#"{"specversion":"1.0","id":"ffffffff-ffff-4fff-bfff-ffffffffffff","source":"urn:catchment:send","type":"dev.catchment.event","time":"2026-01-02T03:04:05Z"}"#
+        );
+    }
+
+    #[test]
+    fn the_media_type_is_guessed_unless_given() {
+        let cases: [(&[&str], Option<&str>); 5] = [
+            (&["--data", "{\"a\":1}"], Some("application/json")),
+            (&["--data", "hello"], Some("text/plain")),
+            (&["--data", "{}", "--content-type", "text/x"], Some("text/x")),
+            (&["--data", ""], Some("text/plain")),
+            (&[], None),
+        ];
+        for (flags, media) in cases {
+            assert_eq!(event(flags).unwrap().get("datacontenttype"), media, "{flags:?}");
+        }
+        assert_eq!(guess(b"\xff\xfe"), "application/octet-stream");
+    }
+
+    #[test]
+    fn an_extension_given_twice_is_wrong_usage() {
+        let refused = event(&["--extension", "a=1", "--extension", "a=2"]).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        let both = event(&["--extension", "a=1", "--extension", "b=x y"]).unwrap();
+        assert_eq!((both.get("a"), both.get("b")), (Some("1"), Some("x y")));
+    }
+
+    #[test]
+    fn a_missing_data_file_is_named() {
+        let failure = event(&["--data-file", "/no/such/file"]).unwrap_err();
+        assert!(failure.to_string().starts_with("cannot read /no/such/file: "), "{failure}");
+        assert_eq!(failure.exit_code(), 1);
+    }
+}
