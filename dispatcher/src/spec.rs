@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 use channel::{Destination, Reference};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A broker by name and, when it is another one than the trigger's, namespace.
-pub type BrokerRef = Reference;
-
 /// The `spec` of a Trigger (`eventing.knative.dev/v1`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,6 +31,9 @@ pub struct TriggerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliverySpec>,
 }
+
+/// A broker by name and, when it is not the trigger's, namespace.
+pub type BrokerRef = Reference;
 
 /// `spec.filter`, the older of the two filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
