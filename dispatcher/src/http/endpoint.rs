@@ -15,6 +15,7 @@ pub struct Endpoint {
     pub(super) origin: Origin,
     /// Host and port as the URL has them, for messages.
     pub(super) authority: Box<str>,
+    url: Box<str>,
     /// Request line and the headers that are the same for every request.
     pub(super) prefix: Box<[u8]>,
     pub(super) tls: Option<Tls>,
@@ -106,10 +107,16 @@ impl Endpoint {
         let host_text = url.host_str().unwrap_or_default();
         Ok(Self {
             origin: Origin { host, port, trust },
+            url: url.as_str().into(),
             authority: format!("{host_text}:{port}").into(),
             prefix: prefix(url, host_text).into_bytes().into(),
             tls,
         })
+    }
+
+    /// The URL, as the user wrote it but for its normal form.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Host and port, as a log line names the endpoint.

@@ -1,0 +1,55 @@
+//! What all workers share about one broker: who wants its events, and what the deliveries need.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use channel::{Budget, Name, Sink};
+
+use crate::{Quota, Trigger, TriggerKey, dead_letter::DeadLetters, route::RouteTable};
+
+/// The triggers of a broker at one moment, and the index over their filters.
+#[derive(Debug)]
+pub struct Routes {
+    table: RouteTable,
+    triggers: Vec<Arc<Trigger>>,
+}
+
+impl Routes {
+    /// Indexes the filters of `triggers`.
+    pub fn new(triggers: Vec<Arc<Trigger>>) -> Self {
+        let filters = (0..).zip(triggers.iter().map(|trigger| &trigger.plan.filter));
+        Self { table: RouteTable::new(filters), triggers }
+    }
+
+    /// The index; it finds places in [`Routes::triggers`].
+    pub fn table(&self) -> &RouteTable {
+        &self.table
+    }
+
+    /// The triggers.
+    pub fn triggers(&self) -> &[Arc<Trigger>] {
+        &self.triggers
+    }
+
+    /// The trigger of that identity.
+    pub fn find(&self, key: TriggerKey) -> Option<&Arc<Trigger>> {
+        self.triggers.iter().find(|trigger| trigger.key == key)
+    }
+}
+
+/// One broker, as far as routing and delivering its events goes.
+#[derive(Debug)]
+pub struct Fanout {
+    /// What the user calls it.
+    pub name: Name,
+    /// Who wants what; swapped whole when a trigger changes.
+    pub routes: ArcSwap<Routes>,
+    /// Where events end that could not be delivered.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Where replies of subscribers go: back to the broker's way in.
+    pub replies: Arc<dyn Sink>,
+    /// The memory that events and what is kept about them may take.
+    pub budget: Arc<Budget>,
+    /// The share of it that each trigger may let wait.
+    pub quota: Quota,
+}

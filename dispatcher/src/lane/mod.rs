@@ -1,0 +1,481 @@
+//! Matched event -> its turn: a bounded lane per trigger and worker, with order, concurrency and breaker.
+
+mod entry;
+mod queue;
+mod tally;
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use channel::{Event, order_key};
+use tokio::task::AbortHandle;
+
+pub(crate) use entry::{Doomed, Entry, SharedLease, Ticket};
+pub use tally::{AttemptEnd, DURATION_BOUNDS, Tally};
+
+use crate::{
+    Fanout, Trigger, TriggerPlan,
+    attempt::{Attempt, AttemptLog},
+    breaker::{self, Admit, Breaker},
+    concurrency::Concurrency,
+    dead_letter::{DeadLetter, Reason, SinkState, SinkStatus},
+    delivery,
+    outcome::{self, Sent},
+    retry_budget::{RetryBudget, Spend},
+    worker::Worker,
+};
+use queue::Queue;
+
+/// How long a lane with nothing under way waits for the deliveries of other workers to end.
+const OTHERS_BUSY_WAIT: Duration = Duration::from_millis(5);
+
+/// How long a lane waits before it looks again whether the dead letters have room.
+const DEAD_LETTERS_FULL_WAIT: Duration = Duration::from_secs(1);
+
+/// One trigger in one worker.
+pub(crate) struct Lane {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) fanout: Arc<Fanout>,
+    trigger: RefCell<Arc<Trigger>>,
+    state: RefCell<State>,
+}
+
+struct State {
+    queue: Queue,
+    tally: Tally,
+    in_flight: u32,
+    concurrency: Concurrency,
+    budget: RetryBudget,
+    breaker: Rc<RefCell<Breaker>>,
+    /// Entries that ended while the dead letters were full. While there are any, nothing starts.
+    doomed: Vec<Doomed>,
+    retired: bool,
+    /// When what blocks the next entry is over, if time alone ends it.
+    blocked_until: Option<Instant>,
+    timer: Option<(Instant, AbortHandle)>,
+}
+
+/// How a delivery ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The subscriber took the event.
+    Delivered,
+    /// It is to be tried again, not before this long from now.
+    Again(Duration),
+    /// It goes to the dead letters.
+    Dead(Reason, Option<String>),
+}
+
+/// A look at a lane from outside.
+#[derive(Clone, Debug)]
+pub struct LaneReport {
+    /// The trigger.
+    pub trigger: Arc<Trigger>,
+    /// Its books.
+    pub tally: Tally,
+    /// The state of its subscriber's breaker.
+    pub breaker: breaker::State,
+    /// Deliveries that it may have under way.
+    pub concurrency: u32,
+}
+
+impl Lane {
+    pub(crate) fn new(worker: Rc<Worker>, fanout: Arc<Fanout>, trigger: Arc<Trigger>) -> Rc<Self> {
+        let now = Instant::now();
+        let state = State {
+            queue: Queue::default(),
+            tally: Tally::default(),
+            in_flight: 0,
+            concurrency: Concurrency::new(trigger.plan.in_flight_max),
+            budget: RetryBudget::new(now),
+            breaker: worker.breaker(trigger.plan.subscriber.url(), now),
+            doomed: Vec::new(),
+            retired: false,
+            blocked_until: None,
+            timer: None,
+        };
+        Rc::new(Self { worker, fanout, trigger: RefCell::new(trigger), state: RefCell::new(state) })
+    }
+
+    pub(crate) fn trigger(&self) -> Arc<Trigger> {
+        Arc::clone(&self.trigger.borrow())
+    }
+
+    /// Takes on an event that the filter took.
+    pub(crate) fn offer(self: &Rc<Self>, event: Event, ticket: Ticket, now: Instant) {
+        let trigger = self.trigger.borrow();
+        let mut state = self.state.borrow_mut();
+        state.tally.matched += 1;
+        let mut entry = Entry::new(event, Some(ticket), now);
+        let goes_first = state.queue.len() == 0 && !trigger.plan.ordered;
+        if goes_first && let Some(pass) = state.admit(&trigger, now) {
+            state.tally.in_flight += 1;
+            state.start(&mut entry, pass, now);
+            drop(state);
+            self.spawn(entry);
+            return;
+        }
+        let fits = trigger.usage.wait(entry.event.cost(), self.fanout.quota);
+        if !fits {
+            state.tally.in_flight += 1;
+            let detail =
+                Some("its trigger lets more wait than its share of the channel".to_owned());
+            self.bury(&mut state, &trigger, Doomed { entry, reason: Reason::Overflow, detail });
+            return;
+        }
+        state.tally.waiting += 1;
+        state.queue.push(entry, trigger.plan.ordered);
+        self.pump(&mut state, &trigger, now);
+    }
+
+    /// Takes on a dead letter again.
+    pub(crate) fn redrive(self: &Rc<Self>, letter: &DeadLetter, now: Instant) {
+        let trigger = self.trigger.borrow();
+        let mut state = self.state.borrow_mut();
+        let entry = Entry::new(letter.event.clone(), None, now);
+        trigger.usage.wait_again(entry.event.cost());
+        state.tally.dead -= 1;
+        state.tally.redriven += 1;
+        state.tally.waiting += 1;
+        state.queue.push(entry, trigger.plan.ordered);
+        self.pump(&mut state, &trigger, now);
+    }
+
+    /// Goes on with a changed plan; deliveries under way end as they began.
+    pub(crate) fn update(self: &Rc<Self>, trigger: Arc<Trigger>, now: Instant) {
+        if Arc::ptr_eq(&self.trigger.borrow(), &trigger) {
+            return;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            let before = self.trigger.replace(Arc::clone(&trigger));
+            if before.plan.subscriber.url() != trigger.plan.subscriber.url() {
+                state.breaker = self.worker.breaker(trigger.plan.subscriber.url(), now);
+            }
+            state.concurrency.set_limit_max(trigger.plan.in_flight_max);
+        }
+        self.wake(now);
+    }
+
+    /// Ends the lane of a deleted trigger: what waits is purged, what is under way ends.
+    pub(crate) fn retire(&self) {
+        let trigger = self.trigger.borrow();
+        let mut state = self.state.borrow_mut();
+        state.retired = true;
+        state.disarm();
+        for entry in state.queue.drain() {
+            trigger.usage.stop_waiting(entry.event.cost());
+            state.tally.waiting -= 1;
+            state.tally.purged += 1;
+            entry.done();
+        }
+        for doomed in std::mem::take(&mut state.doomed) {
+            state.tally.in_flight -= 1;
+            state.tally.purged += 1;
+            doomed.entry.done();
+        }
+    }
+
+    /// Looks whether something may start.
+    pub(crate) fn wake(self: &Rc<Self>, now: Instant) {
+        let trigger = self.trigger();
+        self.pump(&mut self.state.borrow_mut(), &trigger, now);
+    }
+
+    /// Events that have not reached their end.
+    pub(crate) fn pending(&self) -> usize {
+        let state = self.state.borrow();
+        usize::try_from(state.tally.waiting + state.tally.in_flight).unwrap_or_default()
+    }
+
+    /// Ids of waiting events, for a last word before they are lost.
+    pub(crate) fn waiting_ids(&self) -> Vec<String> {
+        self.state.borrow().queue.iter().map(|entry| entry.event.id().to_owned()).collect()
+    }
+
+    pub(crate) fn report(&self) -> LaneReport {
+        let state = self.state.borrow();
+        LaneReport {
+            trigger: self.trigger(),
+            tally: state.tally.clone(),
+            breaker: state.breaker.borrow().state(),
+            concurrency: state.concurrency.limit().get(),
+        }
+    }
+
+    /// Writes an attempt into the books, and into the entry's log when it failed.
+    pub(crate) fn note_attempt(
+        &self,
+        entry: &mut Entry,
+        sent: &Sent,
+        took: Duration,
+        failed: Option<Attempt>,
+    ) {
+        let now = Instant::now();
+        let mut state = self.state.borrow_mut();
+        state.tally.count_attempt(AttemptEnd::of(sent), took, entry.attempts > 0);
+        entry.attempts += 1;
+        entry.postponed = false;
+        let verdict = outcome::verdict(sent);
+        if let Some((breaker, pass)) = entry.pass.take() {
+            breaker.borrow_mut().record(pass, now, verdict, fastrand::f64());
+        }
+        if outcome::is_overload(sent) {
+            state.concurrency.overload(now);
+        } else if verdict == breaker::Verdict::Success {
+            state.concurrency.success();
+        }
+        if let Some(attempt) = failed {
+            entry.log.get_or_insert_default().push(attempt, &self.fanout.budget);
+        }
+    }
+
+    /// Counts a reply that was taken as an event.
+    pub(crate) fn note_reply(&self) {
+        self.state.borrow_mut().tally.replies += 1;
+    }
+
+    /// Brings a delivery to its end and says which entry the caller goes on with.
+    pub(crate) fn conclude(self: &Rc<Self>, entry: Entry, end: End) -> Option<Entry> {
+        let now = Instant::now();
+        let trigger = self.trigger();
+        let mut state = self.state.borrow_mut();
+        state.in_flight -= 1;
+        trigger.usage.end();
+        match end {
+            End::Delivered => {
+                state.tally.in_flight -= 1;
+                state.tally.delivered += 1;
+                state.end(entry);
+            }
+            End::Again(_) if state.retired => {
+                state.tally.in_flight -= 1;
+                state.tally.purged += 1;
+                state.end(entry);
+            }
+            End::Again(wait) => {
+                state.tally.in_flight -= 1;
+                state.tally.waiting += 1;
+                trigger.usage.wait_again(entry.event.cost());
+                state.queue.push_delayed(entry, now + wait);
+            }
+            End::Dead(reason, detail) => {
+                self.bury(&mut state, &trigger, Doomed { entry, reason, detail });
+            }
+        }
+        let next = self.next(&mut state, &trigger, now);
+        self.arm(&mut state, now);
+        next
+    }
+
+    /// Starts what may start.
+    fn pump(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) {
+        for doomed in std::mem::take(&mut state.doomed) {
+            self.bury(state, trigger, doomed);
+        }
+        while let Some(entry) = self.next(state, trigger, now) {
+            self.spawn(entry);
+        }
+        self.arm(state, now);
+    }
+
+    /// Takes the next entry that may start out of the queue, counted as under way.
+    fn next(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) -> Option<Entry> {
+        loop {
+            let waiting = state.queue.peek(now)?;
+            let age = now.saturating_duration_since(waiting.born);
+            if age >= self.worker.settings.age_max {
+                let entry = state.take(trigger, now)?;
+                let detail = Some(format!("it waited {} s", age.as_secs()));
+                self.bury(state, trigger, Doomed { entry, reason: Reason::Aged, detail });
+                continue;
+            }
+            let is_retry = waiting.attempts > 0;
+            let was_postponed = waiting.postponed;
+            let pass = state.admit(trigger, now)?;
+            if is_retry && let Some(wait) = state.postpones(was_postponed, now) {
+                state.give_up(trigger, pass);
+                let mut entry = state.queue.pop(now)?;
+                entry.postponed = true;
+                state.tally.postponed += 1;
+                state.queue.push_delayed(entry, now + wait);
+                continue;
+            }
+            let mut entry = state.take(trigger, now)?;
+            state.start(&mut entry, pass, now);
+            return Some(entry);
+        }
+    }
+
+    pub(crate) fn spawn(self: &Rc<Self>, entry: Entry) {
+        self.worker.tasks.spawn_local(delivery::run(Rc::clone(self), entry));
+    }
+
+    /// Puts an entry, counted as under way, into the dead letters.
+    fn bury(self: &Rc<Self>, state: &mut State, trigger: &Trigger, doomed: Doomed) {
+        let Doomed { entry, reason, detail } = doomed;
+        let Burial { letter, ticket } = self.letter(trigger, entry, reason, detail);
+        match self.fanout.dead_letters.put(letter) {
+            Ok(letter) => {
+                state.tally.in_flight -= 1;
+                state.tally.dead += 1;
+                let place = Reason::ALL.iter().position(|&each| each == reason);
+                if let Some(count) = place.and_then(|at| state.tally.dead_by_reason.get_mut(at)) {
+                    *count += 1;
+                }
+                state.queue.end_key(order_key(&letter.event));
+                if let Some(ticket) = ticket {
+                    ticket.done();
+                }
+                if let Some(sink) = &trigger.plan.dead_letter_sink {
+                    self.worker.send_to_sink(&self.fanout, &trigger.plan, sink, letter);
+                }
+            }
+            Err(letter) => {
+                let DeadLetter { event, attempts, detail, .. } = *letter;
+                let mut entry = Entry::new(event, ticket, Instant::now());
+                entry.log = Some(Box::new(attempts));
+                state.doomed.push(Doomed { entry, reason, detail });
+            }
+        }
+    }
+
+    fn letter(
+        &self,
+        trigger: &Trigger,
+        entry: Entry,
+        reason: Reason,
+        detail: Option<String>,
+    ) -> Burial {
+        let plan: &TriggerPlan = &trigger.plan;
+        let sink = plan.dead_letter_sink.as_ref().map(|sink| SinkState {
+            url: sink.url().to_owned(),
+            status: SinkStatus::Pending,
+            attempts: 0,
+        });
+        let letter = Box::new(DeadLetter {
+            id: 0,
+            broker: self.fanout.name.clone(),
+            trigger: plan.name.clone(),
+            key: trigger.key,
+            destination: plan.subscriber.url().to_owned(),
+            reason,
+            detail,
+            failed_at: SystemTime::now(),
+            attempts: entry.log.map_or_else(AttemptLog::default, |log| *log),
+            event: entry.event,
+            sink,
+        });
+        Burial { letter, ticket: entry.ticket }
+    }
+
+    /// Sees to it that the lane looks again when something may start.
+    fn arm(self: &Rc<Self>, state: &mut State, now: Instant) {
+        let Some(at) = state.look_again_at(now) else { return };
+        if state.timer.as_ref().is_some_and(|(armed, _)| *armed <= at) {
+            return;
+        }
+        state.disarm();
+        let lane = Rc::downgrade(self);
+        let handle = self.worker.tasks.spawn_local(async move {
+            tokio::time::sleep_until(at.into()).await;
+            if let Some(lane) = lane.upgrade() {
+                lane.state.borrow_mut().timer = None;
+                lane.wake(Instant::now());
+            }
+        });
+        state.timer = Some((at, handle.abort_handle()));
+    }
+}
+
+struct Burial {
+    letter: Box<DeadLetter>,
+    ticket: Option<Ticket>,
+}
+
+impl State {
+    /// The breaker's pass for one delivery, which is then counted as under way; `None` when none
+    /// may start.
+    fn admit(&mut self, trigger: &Trigger, now: Instant) -> Option<breaker::Ticket> {
+        self.blocked_until = None;
+        let is_busy = self.in_flight >= self.concurrency.limit().get();
+        if self.retired || is_busy || !self.doomed.is_empty() {
+            return None;
+        }
+        if !trigger.usage.start(trigger.plan.in_flight_max.get()) {
+            // A delivery of this lane that ends looks again by itself; another worker's does not.
+            self.blocked_until = (self.in_flight == 0).then(|| now + OTHERS_BUSY_WAIT);
+            return None;
+        }
+        let admit = self.breaker.borrow_mut().admit(now);
+        match admit {
+            Admit::Go(pass) | Admit::Probe(pass) => {
+                self.in_flight += 1;
+                Some(pass)
+            }
+            Admit::WaitUntil(at) => {
+                trigger.usage.end();
+                self.blocked_until = Some(at);
+                None
+            }
+        }
+    }
+
+    /// Takes back what [`State::admit`] gave.
+    fn give_up(&mut self, trigger: &Trigger, pass: breaker::Ticket) {
+        self.in_flight -= 1;
+        trigger.usage.end();
+        self.breaker.borrow_mut().withdraw(pass);
+    }
+
+    /// Lets an entry go that was admitted.
+    fn start(&mut self, entry: &mut Entry, pass: breaker::Ticket, now: Instant) {
+        if entry.attempts == 0 {
+            self.budget.first_attempt(now);
+        }
+        entry.pass = Some((Rc::clone(&self.breaker), pass));
+    }
+
+    /// How long the retry budget puts off a retry that is due.
+    fn postpones(&mut self, was_postponed: bool, now: Instant) -> Option<Duration> {
+        match self.budget.retry(now, was_postponed, fastrand::f64()) {
+            Spend::Now => None,
+            Spend::Later(wait) => Some(wait),
+        }
+    }
+
+    fn take(&mut self, trigger: &Trigger, now: Instant) -> Option<Entry> {
+        let entry = self.queue.pop(now)?;
+        trigger.usage.stop_waiting(entry.event.cost());
+        self.tally.waiting -= 1;
+        self.tally.in_flight += 1;
+        Some(entry)
+    }
+
+    /// An entry that reached its end without the dead letters.
+    fn end(&mut self, entry: Entry) {
+        self.queue.end_key(order_key(&entry.event));
+        entry.done();
+    }
+
+    /// When something may start that may not start now, if time alone decides it.
+    fn look_again_at(&self, now: Instant) -> Option<Instant> {
+        if self.retired {
+            None
+        } else if self.doomed.is_empty() {
+            [self.queue.next_due(), self.blocked_until].into_iter().flatten().min()
+        } else {
+            Some(now + DEAD_LETTERS_FULL_WAIT)
+        }
+    }
+
+    fn disarm(&mut self) {
+        if let Some((_, handle)) = self.timer.take() {
+            handle.abort();
+        }
+    }
+}

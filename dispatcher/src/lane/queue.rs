@@ -1,0 +1,215 @@
+//! The events of a lane that wait: in order of arrival, of due time, and behind their key.
+
+use std::{
+    cmp::Ordering,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    time::Instant,
+};
+
+use channel::order_key;
+
+use super::entry::Entry;
+
+/// Waiting entries; pure: the caller says what time it is.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// May start now.
+    ready: VecDeque<Entry>,
+    /// May start at their time.
+    delayed: BinaryHeap<Delayed>,
+    /// Keys that have an entry ready, delayed or under way, and the entries that wait behind it.
+    keys: HashMap<Box<str>, VecDeque<Entry>>,
+    behind: usize,
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Delayed {
+    due: Instant,
+    turn: u64,
+    entry: Entry,
+}
+
+impl Queue {
+    /// Takes on an entry; `ordered` ones wait behind an earlier one of their key.
+    pub(crate) fn push(&mut self, entry: Entry, ordered: bool) {
+        if ordered {
+            let key = order_key(&entry.event);
+            if let Some(behind) = self.keys.get_mut(key) {
+                behind.push_back(entry);
+                self.behind += 1;
+                return;
+            }
+            self.keys.insert(key.into(), VecDeque::new());
+        }
+        self.ready.push_back(entry);
+    }
+
+    /// Takes on an entry that must not start before `due`. It keeps the place of its key.
+    pub(crate) fn push_delayed(&mut self, entry: Entry, due: Instant) {
+        self.turn += 1;
+        self.delayed.push(Delayed { due, turn: self.turn, entry });
+    }
+
+    /// Lets the next entry of a key go on, after the one before it has ended.
+    pub(crate) fn end_key(&mut self, key: &str) {
+        let Some(behind) = self.keys.get_mut(key) else { return };
+        match behind.pop_front() {
+            Some(next) => {
+                self.behind -= 1;
+                self.ready.push_back(next);
+            }
+            None => {
+                self.keys.remove(key);
+            }
+        }
+    }
+
+    /// The entry that may start at `now`: retries first, because they have waited.
+    pub(crate) fn peek(&self, now: Instant) -> Option<&Entry> {
+        match self.delayed.peek() {
+            Some(delayed) if delayed.due <= now => Some(&delayed.entry),
+            _ => self.ready.front(),
+        }
+    }
+
+    /// Takes out what [`Queue::peek`] shows.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Entry> {
+        if self.delayed.peek().is_some_and(|delayed| delayed.due <= now) {
+            return self.delayed.pop().map(|delayed| delayed.entry);
+        }
+        self.ready.pop_front()
+    }
+
+    /// When the next delayed entry may start.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.delayed.peek().map(|delayed| delayed.due)
+    }
+
+    /// Entries that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len() + self.delayed.len() + self.behind
+    }
+
+    /// Takes all entries out.
+    pub(crate) fn drain(&mut self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.ready.drain(..).collect();
+        entries.extend(self.delayed.drain().map(|delayed| delayed.entry));
+        entries.extend(self.keys.drain().flat_map(|(_, behind)| behind));
+        self.behind = 0;
+        entries
+    }
+
+    /// All waiting entries, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let delayed = self.delayed.iter().map(|delayed| &delayed.entry);
+        self.ready.iter().chain(delayed).chain(self.keys.values().flatten())
+    }
+}
+
+impl Ord for Delayed {
+    /// The earliest is the greatest, since the heap gives out the greatest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.due, other.turn).cmp(&(self.due, self.turn))
+    }
+}
+
+impl PartialOrd for Delayed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Delayed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Delayed {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use channel::{Draft, Event, SpecVersion};
+
+    use super::*;
+
+    fn event(id: &str, key: &str) -> Event {
+        let mut draft = Draft::new(SpecVersion::V10);
+        for (name, value) in [("id", id), ("source", "/s"), ("type", "t"), ("partitionkey", key)] {
+            draft.push_wire(name, value.as_bytes()).unwrap();
+        }
+        draft.finish().unwrap()
+    }
+
+    fn entry(id: &str, key: &str, now: Instant) -> Entry {
+        Entry::new(event(id, key), None, now)
+    }
+
+    fn popped(queue: &mut Queue, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queue.pop(now)).map(|entry| entry.event.id().to_owned()).collect()
+    }
+
+    #[test]
+    fn unordered_entries_leave_as_they_came() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for id in ["1", "2", "3"] {
+            queue.push(entry(id, "k", now), false);
+        }
+        assert_eq!(queue.len(), 3);
+        assert_eq!(popped(&mut queue, now), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_key_lets_one_entry_out_at_a_time() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for (id, key) in [("1", "a"), ("2", "a"), ("3", "b"), ("4", "a")] {
+            queue.push(entry(id, key, now), true);
+        }
+        assert_eq!(popped(&mut queue, now), ["1", "3"]);
+        queue.end_key("a");
+        assert_eq!(popped(&mut queue, now), ["2"]);
+        queue.end_key("b");
+        queue.end_key("a");
+        queue.push(entry("5", "a", now), true);
+        assert_eq!(queue.len(), 2);
+        assert_eq!(popped(&mut queue, now), ["4"]);
+        queue.end_key("a");
+        assert_eq!(popped(&mut queue, now), ["5"]);
+        queue.end_key("a");
+        assert!(queue.keys.is_empty(), "keys without events are forgotten");
+    }
+
+    #[test]
+    fn a_delayed_entry_starts_at_its_time_and_keeps_its_key() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let mut queue = Queue::default();
+        queue.push(entry("1", "a", now), true);
+        queue.push(entry("2", "a", now), true);
+        let first = queue.pop(now).unwrap();
+        queue.push_delayed(first, later);
+        assert!(queue.pop(now).is_none());
+        assert_eq!(queue.next_due(), Some(later));
+        assert_eq!(popped(&mut queue, later), ["1"]);
+        queue.end_key("a");
+        assert_eq!(popped(&mut queue, later), ["2"]);
+    }
+
+    #[test]
+    fn everything_can_be_taken_out() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        for (id, key) in [("1", "a"), ("2", "a"), ("3", "b")] {
+            queue.push(entry(id, key, now), true);
+        }
+        queue.push_delayed(entry("4", "c", now), now);
+        assert_eq!(queue.iter().count(), 4);
+        assert_eq!(queue.drain().len(), 4);
+        assert_eq!(queue.len(), 0);
+    }
+}

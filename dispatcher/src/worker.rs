@@ -1,0 +1,305 @@
+//! Lease -> the lanes that want its event, and back settled: what one worker thread dispatches.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::Cache;
+use channel::{Lease, Name, Reader};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    Fanout, Routes, Trigger, TriggerKey, TriggerPlan,
+    breaker::Breaker,
+    dead_letter::{DeadLetter, SinkSender},
+    http::{Client, Endpoint},
+    lane::{Lane, LaneReport, SharedLease},
+    route::Scratch,
+};
+
+/// What holds for all deliveries of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long an event may wait in a lane, retries included. Default 24 hours.
+    pub age_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { age_max: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// Leases taken before other tasks of the worker get their turn.
+const LEASES_PER_TURN: usize = 64;
+
+/// The dispatching part of one worker thread. Everything in it stays on that thread.
+pub struct Worker {
+    pub(crate) index: usize,
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) tasks: TaskTracker,
+    breakers: RefCell<HashMap<String, Rc<RefCell<Breaker>>>>,
+    sinks: RefCell<HashMap<String, Rc<SinkSender>>>,
+    brokers: RefCell<HashMap<Name, Rc<Lanes>>>,
+}
+
+impl Worker {
+    /// The worker of that index, delivering through `client`. It must be used within a `LocalSet`.
+    pub fn new(index: usize, client: Client, settings: Settings) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            client,
+            settings,
+            tasks: TaskTracker::new(),
+            breakers: RefCell::default(),
+            sinks: RefCell::default(),
+            brokers: RefCell::default(),
+        })
+    }
+
+    /// Its index among the workers.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Closes connections that nobody uses any more; to be called every second or so.
+    pub fn tidy(&self) {
+        self.client.expire(tokio::time::Instant::now());
+    }
+
+    /// Routes and delivers what `reader` lends for the broker of `fanout`, until its channel is
+    /// closed and empty. Deliveries go on after it returns; see [`Worker::pending`].
+    ///
+    /// Dropping the future between two leases loses nothing.
+    pub async fn dispatch(self: Rc<Self>, fanout: Arc<Fanout>, mut reader: Box<dyn Reader>) {
+        let lanes = self.lanes(&fanout);
+        let mut routes = Cache::new(&fanout.routes);
+        let mut scratch = Scratch::new();
+        let mut taken = 0;
+        while let Some(lease) = poll_fn(|cx| reader.poll_lend(cx)).await {
+            lanes.dispatch(routes.load(), lease, &mut scratch);
+            taken += 1;
+            if taken == LEASES_PER_TURN {
+                taken = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Takes on the triggers of `fanout` as they are now; to be called after they changed.
+    pub fn refresh(self: &Rc<Self>, fanout: &Arc<Fanout>) {
+        self.lanes(fanout).refresh(&fanout.routes.load());
+    }
+
+    /// Forgets a broker whose channel is gone: its lanes end as those of deleted triggers.
+    pub fn forget(&self, broker: &Name) {
+        let lanes = self.brokers.borrow_mut().remove(broker);
+        if let Some(lanes) = lanes {
+            lanes.retire();
+        }
+    }
+
+    /// Sends a dead letter of `fanout` again, to the trigger that gave it up. Returns whether that
+    /// trigger is still there and the letter still kept.
+    pub fn redrive(self: &Rc<Self>, fanout: &Arc<Fanout>, id: u64) -> bool {
+        let lanes = self.lanes(fanout);
+        let routes = fanout.routes.load();
+        let Some(letter) = fanout.dead_letters.get(id) else { return false };
+        let Some(trigger) = routes.find(letter.key) else { return false };
+        let lane = lanes.lane(trigger);
+        let Some(letter) = fanout.dead_letters.take(id) else { return false };
+        lane.redrive(&letter, Instant::now());
+        true
+    }
+
+    /// Closes the breaker of a subscriber in this worker, on an operator's word.
+    pub fn reset_breaker(self: &Rc<Self>, url: &str) {
+        let now = Instant::now();
+        self.breaker(url, now).borrow_mut().reset();
+        for lanes in self.brokers.borrow().values() {
+            lanes.each(|lane| lane.wake(now));
+        }
+    }
+
+    /// Events that have not reached their end in this worker.
+    pub fn pending(&self) -> usize {
+        let mut pending = 0;
+        for lanes in self.brokers.borrow().values() {
+            lanes.each(|lane| pending += lane.pending());
+        }
+        pending
+    }
+
+    /// Ids of events that wait, at most `limit`.
+    pub fn waiting_ids(&self, limit: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        for lanes in self.brokers.borrow().values() {
+            lanes.each(|lane| ids.extend(lane.waiting_ids()));
+        }
+        ids.truncate(limit);
+        ids
+    }
+
+    /// The books of every lane, by broker.
+    pub fn report(&self) -> Vec<(Name, Vec<LaneReport>)> {
+        let brokers = self.brokers.borrow();
+        brokers
+            .iter()
+            .map(|(name, lanes)| {
+                let mut reports = Vec::new();
+                lanes.each(|lane| reports.push(lane.report()));
+                (name.clone(), reports)
+            })
+            .collect()
+    }
+
+    /// The breaker that all lanes of this worker share for a subscriber.
+    pub(crate) fn breaker(&self, url: &str, now: Instant) -> Rc<RefCell<Breaker>> {
+        let mut breakers = self.breakers.borrow_mut();
+        if let Some(breaker) = breakers.get(url) {
+            return Rc::clone(breaker);
+        }
+        // Subscribers come and go with triggers: forget those that no lane uses any more.
+        breakers.retain(|_, breaker| Rc::strong_count(breaker) > 1);
+        let breaker = Rc::new(RefCell::new(Breaker::new(now)));
+        breakers.insert(url.to_owned(), Rc::clone(&breaker));
+        breaker
+    }
+
+    /// Lets a dead letter go to the dead letter sink too.
+    pub(crate) fn send_to_sink(
+        self: &Rc<Self>,
+        fanout: &Arc<Fanout>,
+        plan: &Arc<TriggerPlan>,
+        sink: &Arc<Endpoint>,
+        letter: Arc<DeadLetter>,
+    ) {
+        let sender = {
+            let mut sinks = self.sinks.borrow_mut();
+            Rc::clone(sinks.entry(sink.url().to_owned()).or_default())
+        };
+        sender.take_on(self, fanout, plan, letter);
+    }
+
+    fn lanes(self: &Rc<Self>, fanout: &Arc<Fanout>) -> Rc<Lanes> {
+        let mut brokers = self.brokers.borrow_mut();
+        let lanes = brokers
+            .entry(fanout.name.clone())
+            .or_insert_with(|| Lanes::new(Rc::clone(self), Arc::clone(fanout)));
+        Rc::clone(lanes)
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// The lanes of one broker in one worker.
+struct Lanes {
+    worker: Rc<Worker>,
+    fanout: Arc<Fanout>,
+    view: RefCell<View>,
+}
+
+struct View {
+    /// The triggers that `places` follows.
+    routes: Arc<Routes>,
+    /// The lane of each trigger of `routes`, made when its first event comes.
+    places: Vec<Option<Rc<Lane>>>,
+    by_key: HashMap<TriggerKey, Rc<Lane>>,
+}
+
+impl Lanes {
+    fn new(worker: Rc<Worker>, fanout: Arc<Fanout>) -> Rc<Self> {
+        let routes = fanout.routes.load_full();
+        let places = vec![None; routes.triggers().len()];
+        let view = RefCell::new(View { routes, places, by_key: HashMap::new() });
+        Rc::new(Self { worker, fanout, view })
+    }
+
+    /// Gives an event to every lane that wants it; one that nobody wants is settled at once.
+    fn dispatch(&self, routes: &Arc<Routes>, lease: Lease, scratch: &mut Scratch) {
+        self.refresh(routes);
+        let now = Instant::now();
+        let event = lease.event().clone();
+        let shared = SharedLease::new(lease);
+        // Held to the end, so that the first lane cannot settle what the others still want.
+        let own = shared.ticket();
+        routes.table().matches(&event, scratch, |place| {
+            if let Some(lane) = self.place(routes, place) {
+                lane.offer(event.clone(), shared.ticket(), now);
+            }
+        });
+        own.done();
+    }
+
+    fn place(&self, routes: &Routes, place: u32) -> Option<Rc<Lane>> {
+        let index = usize::try_from(place).ok()?;
+        if let Some(Some(lane)) = self.view.borrow().places.get(index) {
+            return Some(Rc::clone(lane));
+        }
+        let lane = self.lane(routes.triggers().get(index)?);
+        if let Some(slot) = self.view.borrow_mut().places.get_mut(index) {
+            *slot = Some(Rc::clone(&lane));
+        }
+        Some(lane)
+    }
+
+    fn lane(&self, trigger: &Arc<Trigger>) -> Rc<Lane> {
+        let mut view = self.view.borrow_mut();
+        let lane = view.by_key.entry(trigger.key).or_insert_with(|| {
+            Lane::new(Rc::clone(&self.worker), Arc::clone(&self.fanout), Arc::clone(trigger))
+        });
+        Rc::clone(lane)
+    }
+
+    /// Follows a change of the triggers: lanes go on with their new plan, or end.
+    fn refresh(&self, routes: &Arc<Routes>) {
+        if Arc::ptr_eq(&self.view.borrow().routes, routes) {
+            return;
+        }
+        let now = Instant::now();
+        let mut view = self.view.borrow_mut();
+        let mut lanes = std::mem::take(&mut view.by_key);
+        view.places.clear();
+        for trigger in routes.triggers() {
+            let lane = lanes.remove(&trigger.key);
+            if let Some(lane) = &lane {
+                view.by_key.insert(trigger.key, Rc::clone(lane));
+            }
+            view.places.push(lane);
+        }
+        view.routes = Arc::clone(routes);
+        let staying: Vec<(Rc<Lane>, Arc<Trigger>)> = routes
+            .triggers()
+            .iter()
+            .filter_map(|trigger| {
+                Some((Rc::clone(view.by_key.get(&trigger.key)?), Arc::clone(trigger)))
+            })
+            .collect();
+        drop(view);
+        for (lane, trigger) in staying {
+            lane.update(trigger, now);
+        }
+        for lane in lanes.into_values() {
+            lane.retire();
+        }
+    }
+
+    fn retire(&self) {
+        self.each(|lane| lane.retire());
+    }
+
+    fn each(&self, mut then: impl FnMut(&Rc<Lane>)) {
+        let lanes: Vec<_> = self.view.borrow().by_key.values().map(Rc::clone).collect();
+        lanes.iter().for_each(&mut then);
+    }
+}
