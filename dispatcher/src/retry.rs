@@ -5,9 +5,9 @@
 //! Knative's specification, documents, Go code and Java code define four different schedules. The
 //! one here is the common core that users can predict from what they wrote: the first wait is
 //! `backoffDelay`, then `linear` adds it each time (`d`, `2d`, `3d`: Java, and the broker's page;
-//! Go's first wait is zero, which retries into the very failure) and `exponential` doubles it (`d`, `2d`, `4d`:
-//! Go; Java begins at `2d`). A ceiling and jitter are added: Knative has neither, so its
-//! products overflow and fifty equal failures are retried in the same millisecond.
+//! Go's first wait is zero, which retries into the very failure) and `exponential` doubles it
+//! (`d`, `2d`, `4d`: Go; Java begins at `2d`). A ceiling and jitter are added: Knative has neither,
+//! so its products overflow and fifty equal failures are retried in the same millisecond.
 
 use std::time::Duration;
 

@@ -53,7 +53,8 @@ pub enum Admit {
     Go(Ticket),
     /// Send: the subscriber is on trial, and this attempt is part of it.
     Probe(Ticket),
-    /// Send nothing, and ask again then; sooner when [`Breaker::record`] says that the state changed.
+    /// Send nothing, and ask again then; sooner when [`Breaker::record`] says that the state
+    /// changed.
     WaitUntil(Instant),
 }
 

@@ -32,8 +32,8 @@
 //!
 //! Hyper's connection is a task with a channel in front, and every request a map of headers. Here a
 //! connection is a socket and a buffer, an event's header block is written as it is, and a delivery
-//! on a kept connection costs one write, one read, one timer and no allocation: about 0.6 of the
-//! processor time of hyper's pooled client.
+//! on a kept connection costs one write, one read, one timer and no allocation. A prototype of this
+//! shape took 0.6 of the processor time of hyper's pooled client.
 
 mod answer;
 mod chunked;
