@@ -5,9 +5,9 @@
 //! Knative's specification, documents, Go code and Java code define four different schedules. The
 //! one here is the common core that users can predict from what they wrote: the first wait is
 //! `backoffDelay`, then `linear` adds it each time (`d`, `2d`, `3d`: Java, and the broker's page;
-//! Go's first wait is zero, which retries into the very failure) and `exponential` doubles it (`d`, `2d`, `4d`:
-//! Go; Java begins at `2d`). A ceiling and jitter are added: Knative has neither, so its
-//! products overflow and fifty equal failures are retried in the same millisecond.
+//! Go's first wait is zero, which retries into the very failure) and `exponential` doubles it
+//! (`d`, `2d`, `4d`: Go; Java begins at `2d`). A ceiling and jitter are added: Knative has neither,
+//! so its products overflow and fifty equal failures are retried in the same millisecond.
 
 use std::time::Duration;
 
@@ -82,11 +82,14 @@ impl Backoff {
 
 /// Scales `wait` by chance: `draw` from 0 to 1 gives 0.8 to 1.2 of it.
 pub(crate) fn scaled(wait: Duration, draw: f64) -> Duration {
-    // In this order a draw that is not a number counts as 0.
-    let draw = draw.max(0.0).min(1.0);
     let (least, most) = JITTER;
-    let seconds = wait.as_secs_f64() * (least + (most - least) * draw);
-    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    let factor = least + (most - least) * within_unit(draw);
+    Duration::try_from_secs_f64(wait.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+}
+
+/// A draw that cannot do harm: between 0 and 1, and a number.
+pub(crate) fn within_unit(draw: f64) -> f64 {
+    if draw.is_nan() { 0.0 } else { draw.clamp(0.0, 1.0) }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const ANY_BASE: &str = "http://ref.invalid/";
 
 /// How a user names a sink, as in Knative's `duck/v1` Destination.
 ///
-/// `uri` alone must be absolute; with `ref` it is relative and is joined to the reference's address.
+/// `uri` alone must be absolute; with `ref` it is relative and joined to the reference's address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Destination {
@@ -27,7 +27,7 @@ pub struct Destination {
     /// An absolute URL, or with `ref` a reference relative to its address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// Certificates (PEM) that the sink's certificate must lead to, in place of those of its address.
+    /// Certificates (PEM) to trust for the sink, in place of those of its address.
     #[serde(rename = "CACerts", skip_serializing_if = "Option::is_none")]
     pub ca_certs: Option<String>,
     /// The OIDC audience of the sink, in place of that of its address.
