@@ -1,0 +1,61 @@
+//! Whom TLS trusts: the system's certificate authorities, or a given bundle and nobody else.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use super::endpoint::EndpointError;
+
+/// The configuration that trusts the PEM bundle `ca_certs`, or the system when there is none.
+pub(super) fn config(ca_certs: Option<&str>) -> Result<Arc<ClientConfig>, EndpointError> {
+    ca_certs.map_or_else(system, |bundle| trusting(bundle_roots(bundle)?))
+}
+
+/// The system's, read once a process. A failure is not kept: the certificates may be installed later.
+fn system() -> Result<Arc<ClientConfig>, EndpointError> {
+    static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = SYSTEM.get() {
+        return Ok(Arc::clone(config));
+    }
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "part of the system's certificate authorities cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    if usable == 0 {
+        return Err(EndpointError::NoSystemRoots);
+    }
+    let config = trusting(roots)?;
+    Ok(Arc::clone(SYSTEM.get_or_init(|| config)))
+}
+
+fn bundle_roots(bundle: &str) -> Result<RootCertStore, EndpointError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        let certificate = certificate.map_err(|error| refusal(&error))?;
+        roots.add(certificate).map_err(|error| refusal(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(EndpointError::CaCerts("the bundle holds no PEM certificate".into()));
+    }
+    Ok(roots)
+}
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, EndpointError> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| refusal(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn refusal(error: &dyn std::error::Error) -> EndpointError {
+    EndpointError::CaCerts(error.to_string().into())
+}
