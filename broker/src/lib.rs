@@ -3,5 +3,7 @@
 pub mod check;
 pub mod cli;
 pub mod display;
+pub mod manifest;
 mod message;
 pub mod serve;
+pub mod spec;

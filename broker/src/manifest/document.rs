@@ -1,0 +1,202 @@
+//! The text of one file → its resources, and everything that is wrong with them.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use channel::Name;
+use dispatcher::TriggerSpec;
+
+use super::{
+    body::Reader,
+    documents,
+    finding::{Finding, join},
+    kind::{self, Kind, Verdict},
+    metadata::ObjectMeta,
+    node::{Node, Value},
+    problem::{Position, Problem, Severity},
+    resource::{ConfigMap, Origin, Resource, Secret},
+};
+use crate::spec::BrokerSpec;
+
+/// Fields that other resources decide about: their places are kept.
+const PLACES: [&str; 4] =
+    ["spec.config.name", "spec.broker", "spec.brokerRef.name", "data.channel-template-spec"];
+
+/// Problems reported of one file; after so many the rest of it is not read.
+const PROBLEMS_MAX: usize = 100;
+
+/// What one file says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Content {
+    /// Its valid resources.
+    pub(crate) items: Vec<Item>,
+    /// What is wrong in it.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// One valid resource of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// Its name.
+    pub(crate) name: Name,
+    /// What it is.
+    pub(crate) resource: Any,
+}
+
+/// A resource of any kind.
+#[derive(Clone, Debug)]
+pub(crate) enum Any {
+    /// A Broker.
+    Broker(Arc<Resource<BrokerSpec>>),
+    /// A Trigger.
+    Trigger(Arc<Resource<TriggerSpec>>),
+    /// A ConfigMap.
+    ConfigMap(Arc<Resource<ConfigMap>>),
+    /// A Secret.
+    Secret(Arc<Resource<Secret>>),
+}
+
+impl Any {
+    /// Its kind.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Broker(_) => Kind::Broker,
+            Self::Trigger(_) => Kind::Trigger,
+            Self::ConfigMap(_) => Kind::ConfigMap,
+            Self::Secret(_) => Kind::Secret,
+        }
+    }
+
+    /// Where it was written.
+    pub(crate) fn origin(&self) -> &Origin {
+        match self {
+            Self::Broker(broker) => &broker.origin,
+            Self::Trigger(trigger) => &trigger.origin,
+            Self::ConfigMap(config_map) => &config_map.origin,
+            Self::Secret(secret) => &secret.origin,
+        }
+    }
+}
+
+impl Content {
+    /// A file that could not be read.
+    pub(crate) fn unreadable(file: &Arc<PathBuf>, message: impl Into<String>) -> Self {
+        Self { items: Vec::new(), problems: vec![Problem::file(file, message)] }
+    }
+
+    /// Whether the file must not be used.
+    pub(crate) fn is_bad(&self) -> bool {
+        self.problems.iter().any(Problem::is_error)
+    }
+}
+
+/// Reads the text of `file`.
+pub(crate) fn read(file: &Arc<PathBuf>, text: &str) -> Content {
+    let mut content = Content::default();
+    documents::parse(text, |document| {
+        match document {
+            Ok(node) => File { file, content: &mut content }.add(&node, ""),
+            Err(unreadable) => {
+                content.problems.push(Problem::at(file, unreadable.at, unreadable.message));
+            }
+        }
+        let goes_on = content.problems.len() < PROBLEMS_MAX;
+        if !goes_on {
+            content.problems.truncate(PROBLEMS_MAX);
+            content.problems.push(Problem::file(file, "too much is wrong: not read to its end"));
+        }
+        goes_on
+    });
+    content
+}
+
+/// A file being read.
+struct File<'a> {
+    file: &'a Arc<PathBuf>,
+    content: &'a mut Content,
+}
+
+impl File<'_> {
+    /// Adds the document, or item of a list, that is at `path` of its document.
+    fn add(&mut self, node: &Node, path: &str) {
+        if !matches!(node.value, Value::Map(_)) {
+            let rule = "must be a mapping with apiVersion, kind, metadata and spec";
+            return self.tell([Finding::new(node.at, path, rule)]);
+        }
+        match kind::judge(node, path) {
+            Err(missing) => self.tell(missing),
+            Ok(Verdict::Skip(finding)) => self.tell([finding]),
+            Ok(Verdict::Unwrap) => self.add_list(node, path),
+            Ok(Verdict::Read(kind)) => self.add_resource(node, path, kind),
+        }
+    }
+
+    fn add_list(&mut self, node: &Node, path: &str) {
+        let field = join(path, "items");
+        match node.get("items").map(|items| &items.value) {
+            Some(Value::List(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.add(item, &format!("{field}[{index}]"));
+                }
+            }
+            Some(_) => self.tell([Finding::new(node.locate("items"), field, "must be a list")]),
+            None => self.tell([Finding::new(node.at, field, "is required")]),
+        }
+    }
+
+    fn add_resource(&mut self, node: &Node, path: &str, kind: Kind) {
+        let mut reader = Reader::new(node, path);
+        let metadata = reader.metadata();
+        let body = reader.body(kind);
+        let wrong = reader.into_findings();
+        let is_good = wrong.iter().all(|finding| finding.severity != Severity::Error);
+        self.tell(wrong);
+        if let (true, Some((name, metadata)), Some(body)) = (is_good, metadata, body) {
+            let hash = content_hash(node, &metadata);
+            let position = node.locate("metadata.name");
+            let origin = Origin { file: Arc::clone(self.file), position };
+            let shell = Resource {
+                spec: (),
+                annotations: metadata.annotations,
+                labels: metadata.labels,
+                hash,
+                origin,
+                places: PLACES.iter().map(|field| (*field, node.locate(field))).collect(),
+            };
+            self.content.items.push(Item { name, resource: body.in_shell(shell) });
+        }
+    }
+
+    fn tell(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        let problems = findings.into_iter().map(|finding| Problem {
+            severity: finding.severity,
+            file: Arc::clone(self.file),
+            position: finding.at,
+            field: finding.field,
+            message: finding.message,
+            suggestion: finding.suggestion,
+        });
+        self.content.problems.extend(problems);
+    }
+}
+
+/// Covers what decides how the resource runs: not `status`, nor what a cluster adds to `metadata`.
+fn content_hash(node: &Node, metadata: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for field in ["spec", "data", "binaryData", "stringData"] {
+        node.get(field).hash(&mut hasher);
+    }
+    (&metadata.annotations, &metadata.labels).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Where a place within a text that itself stands in a file is in that file.
+pub(super) fn within(outer: Position, inner: Position) -> Position {
+    Position {
+        line: outer.line.saturating_add(inner.line - 1),
+        column: outer.column.saturating_add(inner.column - 1),
+    }
+}

@@ -1,0 +1,150 @@
+//! `apiVersion` and `kind` → what this program makes of a document.
+
+use super::{
+    finding::{Finding, join},
+    node::Node,
+    problem::{Severity, nearest},
+};
+
+/// The kinds that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `eventing.knative.dev/v1` Broker.
+    Broker,
+    /// `eventing.knative.dev/v1` Trigger.
+    Trigger,
+    /// `v1` ConfigMap.
+    ConfigMap,
+    /// `v1` Secret.
+    Secret,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Broker, Self::Trigger, Self::ConfigMap, Self::Secret];
+
+    /// The kind as written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Broker => "Broker",
+            Self::Trigger => "Trigger",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
+
+    /// The `apiVersion` it is read in.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Broker | Self::Trigger => "eventing.knative.dev/v1",
+            Self::ConfigMap | Self::Secret => "v1",
+        }
+    }
+
+    fn named(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == kind)
+    }
+}
+
+/// Kinds of Knative Eventing that are not read by this build.
+const LATER: &[&str] = &[
+    "ApiServerSource",
+    "Channel",
+    "ContainerSource",
+    "EventPolicy",
+    "EventTransform",
+    "EventType",
+    "GitHubBinding",
+    "GitHubSource",
+    "InMemoryChannel",
+    "IntegrationSink",
+    "IntegrationSource",
+    "JobSink",
+    "KafkaChannel",
+    "KafkaSink",
+    "KafkaSource",
+    "NatsJetStreamChannel",
+    "Parallel",
+    "PingSource",
+    "RequestReply",
+    "Sequence",
+    "SinkBinding",
+    "Subscription",
+];
+
+/// What to do with a document.
+pub(super) enum Verdict {
+    /// Read it as this kind.
+    Read(Kind),
+    /// Look into its `items`.
+    Unwrap,
+    /// Nothing, for this reason.
+    Skip(Finding),
+}
+
+/// Decides by the document's `apiVersion` and `kind`; `path` is where the document is in its file.
+pub(super) fn judge(node: &Node, path: &str) -> Result<Verdict, Vec<Finding>> {
+    let missing: Vec<Finding> = ["apiVersion", "kind"]
+        .into_iter()
+        .filter(|field| node.get(field).and_then(Node::text).is_none())
+        .map(|field| {
+            let message = match node.get(field) {
+                Some(_) => "must be a string",
+                None => "is required",
+            };
+            let near = nearest(field, node.entries().iter().map(|entry| entry.key.as_str()));
+            let hint = near.filter(|near| *near != field && node.get(field).is_none());
+            let at = hint.map_or_else(|| node.locate(field), |near| node.locate_key(near));
+            Finding::new(
+                at,
+                join(path, hint.unwrap_or(field)),
+                match hint {
+                    Some(_) => "unknown field",
+                    None => message,
+                },
+            )
+            .meant(hint.map(|_| field))
+        })
+        .collect();
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let text = |field| node.get(field).and_then(Node::text).unwrap_or_default();
+    Ok(decide(node, path, text("apiVersion"), text("kind")))
+}
+
+fn decide(node: &Node, path: &str, api_version: &str, kind: &str) -> Verdict {
+    let say =
+        |field: &str, message: String| Finding::new(node.locate(field), join(path, field), message);
+    if (api_version, kind) == ("v1", "List") {
+        return Verdict::Unwrap;
+    }
+    if let Some(known) = Kind::named(kind) {
+        if known.api_version() == api_version {
+            return Verdict::Read(known);
+        }
+        let message = format!("must be {} for kind {kind}", known.api_version());
+        return Verdict::Skip(say("apiVersion", message).meant(Some(known.api_version())));
+    }
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    if LATER.contains(&kind) && group.ends_with("knative.dev") {
+        let message = format!("{kind} ({api_version}) is not supported by this build yet");
+        return Verdict::Skip(say("kind", message));
+    }
+    if let Some(near) = nearest(kind, Kind::ALL.map(Kind::as_str)) {
+        return Verdict::Skip(say("kind", format!("unknown kind {kind}")).meant(Some(near)));
+    }
+    if is_kubernetes(group) {
+        // Knative's examples keep the subscriber's Deployment beside the Trigger.
+        let message = format!("{kind} ({api_version}) is not run here and was skipped");
+        return Verdict::Skip(Finding { severity: Severity::Warning, ..say("kind", message) });
+    }
+    let near = nearest(kind, LATER.iter().copied());
+    let supported = Kind::ALL.map(Kind::as_str).join(", ");
+    let message = format!("{kind} ({api_version}) is not supported here; supported: {supported}");
+    Verdict::Skip(say("kind", message).meant(near))
+}
+
+/// Whether a group belongs to Kubernetes itself, or to Knative Serving, whose services run code.
+fn is_kubernetes(group: &str) -> bool {
+    !group.contains('.') || group.ends_with(".k8s.io") || group == "serving.knative.dev"
+}

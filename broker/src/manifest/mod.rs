@@ -1,0 +1,49 @@
+//! Manifests: the YAML a user writes, read into checked resources and followed as it changes.
+//!
+//! A *document* is a value in a file; a document is a *resource* of some kind; a *problem* is
+//! something wrong with one, by file, line, column and field. A file with an error in it is not
+//! used: what it said when it was last good stays.
+//!
+//! # Reading order
+//!
+//! `problem`, `node` and `documents` (text to values with places), `typed` (values to specs),
+//! `kind`, `metadata`, `body` and `document` (a file to its resources), `links` and `template`
+//! (resources to those that fit together); `files` finds and reads, `state` remembers, `watch`
+//! follows.
+//!
+//! # Limits
+//!
+//! | what | limit | at the limit |
+//! | --- | --- | --- |
+//! | file | 4 MiB | the file is refused |
+//! | values in a document | 250,000 | the file is refused |
+//! | values inside one another | 48 | the file is refused |
+//! | values copied by aliases | 20,000 | the file is refused |
+//! | problems told of a file | 100 | the rest of the file is not read |
+//! | files below a path, folders inside one another | 10,000, 32 | told; what is beyond is as it was |
+
+mod body;
+mod document;
+mod documents;
+mod files;
+mod finding;
+mod kind;
+mod links;
+mod metadata;
+mod mismatch;
+mod node;
+mod problem;
+mod resource;
+mod state;
+mod template;
+#[cfg(test)]
+mod tests;
+mod trigger;
+mod typed;
+mod watch;
+
+pub use kind::Kind;
+pub use problem::{Position, Problem, Severity};
+pub use resource::{ConfigMap, Origin, Resource, Resources, Secret};
+pub use state::{Snapshot, Standing};
+pub use watch::{Error, Manifests, load};

@@ -1,0 +1,118 @@
+//! Resources as loaded: what each document says, and where it says so.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+
+use channel::Name;
+use dispatcher::TriggerSpec;
+
+use super::problem::Position;
+use crate::spec::{BrokerSpec, ChannelChoice};
+
+/// Where a resource was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub file: Arc<PathBuf>,
+    /// Where its name stands in it.
+    pub position: Position,
+}
+
+/// One resource with a valid spec.
+#[derive(Clone, Debug)]
+pub struct Resource<S> {
+    /// What the user wants.
+    pub spec: S,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// Hash of spec, annotations and labels: equal while nothing that counts has changed.
+    pub hash: u64,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Where the fields are that other resources decide about.
+    pub(super) places: Vec<(&'static str, Position)>,
+}
+
+impl Resource<()> {
+    /// The same with a spec.
+    pub(super) fn with<S>(self, spec: S) -> Resource<S> {
+        let Self { spec: (), annotations, labels, hash, origin, places } = self;
+        Resource { spec, annotations, labels, hash, origin, places }
+    }
+}
+
+impl<S> Resource<S> {
+    /// Where a field is; the resource's name if that field was not noted.
+    pub(super) fn place(&self, field: &str) -> Position {
+        let found = self.places.iter().find(|(noted, _)| *noted == field);
+        found.map_or(self.origin.position, |(_, position)| *position)
+    }
+}
+
+/// A ConfigMap's content.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigMap {
+    /// `data`.
+    pub data: BTreeMap<String, String>,
+    /// `binaryData`, decoded.
+    pub binary_data: BTreeMap<String, Vec<u8>>,
+}
+
+/// A Secret's content: `data` decoded, `stringData` over it. `Debug` shows the keys only.
+#[derive(Clone, Default)]
+pub struct Secret {
+    /// The values by key.
+    pub data: BTreeMap<String, Vec<u8>>,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").field("keys", &self.data.keys()).finish()
+    }
+}
+
+/// Every resource that may be used, by kind and name.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// The brokers.
+    pub brokers: BTreeMap<Name, Arc<Resource<BrokerSpec>>>,
+    /// The channel each of the brokers asks for; it has the keys of `brokers`.
+    pub channels: BTreeMap<Name, ChannelChoice>,
+    /// The triggers, those whose broker is not defined included.
+    pub triggers: BTreeMap<Name, Arc<Resource<TriggerSpec>>>,
+    /// The config maps.
+    pub config_maps: BTreeMap<Name, Arc<Resource<ConfigMap>>>,
+    /// The secrets.
+    pub secrets: BTreeMap<Name, Arc<Resource<Secret>>>,
+}
+
+impl Resources {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.brokers.len() + self.triggers.len() + self.config_maps.len() + self.secrets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether both hold the same resources saying the same, wherever they are written.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        fn same<S>(
+            left: &BTreeMap<Name, Arc<Resource<S>>>,
+            right: &BTreeMap<Name, Arc<Resource<S>>>,
+        ) -> bool {
+            left.len() == right.len()
+                && left.iter().zip(right).all(|((left_name, left), (right_name, right))| {
+                    left_name == right_name && left.hash == right.hash
+                })
+        }
+        same(&self.brokers, &other.brokers)
+            && same(&self.triggers, &other.triggers)
+            && same(&self.config_maps, &other.config_maps)
+            && same(&self.secrets, &other.secrets)
+            && self.channels == other.channels
+    }
+}

@@ -1,0 +1,144 @@
+//! What all files say together, where a bad file counts as it was when it was last good.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    document::{Content, Item},
+    files::{Scan, Seen, Stamp},
+    links,
+    problem::Problem,
+    resource::Resources,
+};
+
+/// A problem and how long it has been there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The problem.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// When it was first seen.
+    pub since: Timestamp,
+}
+
+/// Everything that manifests say at one time.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The resources to run.
+    pub resources: Arc<Resources>,
+    /// What is wrong with the files, in reading order; files with errors count in `resources` as
+    /// they were when they were last good.
+    pub problems: Vec<Standing>,
+}
+
+impl Snapshot {
+    /// Whether a file is not used as it is written now.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|standing| standing.problem.is_error())
+    }
+}
+
+/// The files and what follows from them.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    files: BTreeMap<PathBuf, Known>,
+    /// Files that the last scan did not find; a file is gone when two scans miss it, for
+    /// editors save by removing the old file before they put the new one in its place.
+    missed: BTreeSet<PathBuf>,
+    snapshot: Snapshot,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    stamp: Option<Stamp>,
+    /// The resources at the last good reading.
+    good: Vec<Item>,
+    /// What was wrong at the last reading.
+    problems: Vec<Problem>,
+}
+
+impl State {
+    /// The stamps of the files that need not be read again.
+    pub(super) fn stamps(&self) -> BTreeMap<PathBuf, Stamp> {
+        let stamped = |(path, known): (&PathBuf, &Known)| Some((path.clone(), known.stamp?));
+        self.files.iter().filter_map(stamped).collect()
+    }
+
+    /// What all files say now.
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether a file was missed that may only be in the middle of being replaced.
+    pub(super) fn is_unsure(&self) -> bool {
+        !self.missed.is_empty()
+    }
+
+    /// Takes in a scan. Returns whether it changed the snapshot: a resource or a problem.
+    pub(super) fn apply(&mut self, scan: Scan, now: Timestamp) -> bool {
+        self.forget_missing(&scan);
+        for (path, seen) in scan.files {
+            if let Seen::New(stamp, content) = seen {
+                self.files.entry(path).or_default().learn(stamp, content);
+            }
+        }
+        let items = self.files.values().flat_map(|file| &file.good);
+        let (resources, linked) = links::link(items, &self.snapshot.resources);
+        let told = self.files.values().flat_map(|file| &file.problems).cloned();
+        let problems = told.chain(scan.problems).chain(linked).collect();
+        self.replace(resources, problems, now)
+    }
+
+    fn forget_missing(&mut self, scan: &Scan) {
+        let is_hidden = |path: &Path| scan.hidden.iter().any(|hidden| path.starts_with(hidden));
+        let missing: BTreeSet<PathBuf> = self
+            .files
+            .keys()
+            .filter(|path| !scan.files.contains_key(*path) && !is_hidden(path))
+            .cloned()
+            .collect();
+        for gone in missing.intersection(&self.missed) {
+            self.files.remove(gone);
+        }
+        self.missed = missing.difference(&self.missed).cloned().collect();
+    }
+
+    fn replace(
+        &mut self,
+        resources: Resources,
+        mut problems: Vec<Problem>,
+        now: Timestamp,
+    ) -> bool {
+        problems.sort_by(Problem::reading_order);
+        problems.dedup();
+        let old: HashMap<&Problem, Timestamp> =
+            self.snapshot.problems.iter().map(|it| (&it.problem, it.since)).collect();
+        let standing: Vec<Standing> = problems
+            .into_iter()
+            .map(|problem| {
+                let since = old.get(&problem).copied().unwrap_or(now);
+                Standing { problem, since }
+            })
+            .collect();
+        let is_same =
+            self.snapshot.resources.says_the_same(&resources) && self.snapshot.problems == standing;
+        self.snapshot = Snapshot { resources: Arc::new(resources), problems: standing };
+        !is_same
+    }
+}
+
+impl Known {
+    fn learn(&mut self, stamp: Option<Stamp>, content: Content) {
+        self.stamp = stamp;
+        if !content.is_bad() {
+            self.good = content.items;
+        }
+        self.problems = content.problems;
+    }
+}

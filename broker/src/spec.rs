@@ -1,0 +1,64 @@
+//! A Broker as the user writes it, and the channel it asks for.
+
+use std::collections::BTreeMap;
+
+use channel::{Invalid, Reference};
+use dispatcher::{DeliveryChoice, DeliverySpec};
+use serde::{Deserialize, Serialize};
+
+/// The class of brokers that this program runs.
+pub const CLASS: &str = "Catchment";
+
+/// The annotation that names a broker's class.
+pub const CLASS_ANNOTATION: &str = "eventing.knative.dev/broker.class";
+
+/// `spec` of an `eventing.knative.dev/v1` Broker.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerSpec {
+    /// The ConfigMap whose `channel-template-spec` names the channel. Default: the process's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Reference>,
+    /// What holds for every trigger that does not say otherwise, field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliverySpec>,
+}
+
+/// The channel that a broker keeps its events in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChannelChoice {
+    /// What the process is configured to use.
+    #[default]
+    Default,
+    /// `InMemoryChannel`.
+    InMemory,
+}
+
+impl BrokerSpec {
+    /// Adds everything in the spec that breaks a rule on its own to `problems`.
+    ///
+    /// Whether the named ConfigMap exists, and what it says, is not looked at here.
+    pub fn check(&self, problems: &mut Vec<Invalid>) {
+        if let Some(config) = &self.config {
+            config.check("spec.config", problems);
+            let only = [
+                ("spec.config.apiVersion", &config.api_version, "v1"),
+                ("spec.config.kind", &config.kind, "ConfigMap"),
+            ];
+            for (field, value, only) in only {
+                if value.as_deref().is_some_and(|value| !value.is_empty() && value != only) {
+                    problems.push(Invalid::new(field, format!("must be {only}")));
+                }
+            }
+        }
+        if let Some(delivery) = &self.delivery {
+            DeliveryChoice::new(delivery, "spec.delivery", problems);
+        }
+    }
+}
+
+/// A broker's class if it is not ours: accepted, because a folder of manifests has only one
+/// program to run them, but worth telling.
+pub fn foreign_class(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    annotations.get(CLASS_ANNOTATION).map(String::as_str).filter(|class| *class != CLASS)
+}
