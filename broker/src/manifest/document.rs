@@ -1,6 +1,7 @@
 //! The text of one file → its resources, and everything that is wrong with them.
 
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     sync::Arc,
@@ -35,6 +36,30 @@ pub(crate) struct Content {
     pub(crate) items: Vec<Item>,
     /// What is wrong in it.
     pub(crate) problems: Vec<Problem>,
+    /// What else it defines.
+    pub(crate) bad: Bad,
+}
+
+/// What files define but wrongly: nobody needs to be told that it is not defined.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bad {
+    /// Resources with something wrong in them.
+    names: BTreeSet<(Kind, Name)>,
+    /// Whether there is a document that could not be read at all.
+    is_cut: bool,
+}
+
+impl Bad {
+    /// Whether such a resource may be among them.
+    pub(crate) fn may_be(&self, kind: Kind, name: &Name) -> bool {
+        self.is_cut || self.names.contains(&(kind, name.clone()))
+    }
+
+    /// Adds what is bad in another file.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.names.extend(other.names.iter().cloned());
+        self.is_cut |= other.is_cut;
+    }
 }
 
 /// One valid resource of a file.
@@ -84,7 +109,13 @@ impl Any {
 impl Content {
     /// A file that could not be read.
     pub(crate) fn unreadable(file: &Arc<PathBuf>, message: impl Into<String>) -> Self {
-        Self { items: Vec::new(), problems: vec![Problem::file(file, message)] }
+        Self::cut(Problem::file(file, message))
+    }
+
+    /// A file of which nothing could be read, for this reason.
+    pub(crate) fn cut(problem: Problem) -> Self {
+        let bad = Bad { is_cut: true, ..Bad::default() };
+        Self { items: Vec::new(), problems: vec![problem], bad }
     }
 
     /// Whether the file must not be used.
@@ -100,11 +131,13 @@ pub(crate) fn read(file: &Arc<PathBuf>, text: &str) -> Content {
         match document {
             Ok(node) => File { file, content: &mut content }.add(&node, ""),
             Err(unreadable) => {
+                content.bad.is_cut = true;
                 content.problems.push(Problem::at(file, unreadable.at, unreadable.message));
             }
         }
         let goes_on = content.problems.len() < PROBLEMS_MAX;
         if !goes_on {
+            content.bad.is_cut = true;
             content.problems.truncate(PROBLEMS_MAX);
             content.problems.push(Problem::file(file, "too much is wrong: not read to its end"));
         }
@@ -154,7 +187,8 @@ impl File<'_> {
         let wrong = reader.into_findings();
         let is_good = wrong.iter().all(|finding| finding.severity != Severity::Error);
         self.tell(wrong);
-        if let (true, Some((name, metadata)), Some(body)) = (is_good, metadata, body) {
+        let Some((name, metadata)) = metadata else { return };
+        if let (true, Some(body)) = (is_good, body) {
             let hash = content_hash(node, &metadata);
             let position = node.locate("metadata.name");
             let origin = Origin { file: Arc::clone(self.file), position };
@@ -167,6 +201,8 @@ impl File<'_> {
                 places: PLACES.iter().map(|field| (*field, node.locate(field))).collect(),
             };
             self.content.items.push(Item { name, resource: body.in_shell(shell) });
+        } else {
+            self.content.bad.names.insert((kind, name));
         }
     }
 

@@ -228,7 +228,7 @@ pub(super) fn read_text(file: &Arc<PathBuf>, bytes: &[u8]) -> Content {
             let offset = error.valid_up_to();
             let message =
                 format!("not UTF-8: byte {offset} of the file is not text; save it as UTF-8");
-            Content { items: Vec::new(), problems: vec![Problem::at(file, position, message)] }
+            Content::cut(Problem::at(file, position, message))
         }
     }
 }

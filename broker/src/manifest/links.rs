@@ -13,7 +13,7 @@ use channel::Name;
 use dispatcher::TriggerSpec;
 
 use super::{
-    document::{Any, Item},
+    document::{Any, Bad, Item},
     kind::Kind,
     problem::{Problem, Severity},
     resource::{Resource, Resources},
@@ -27,9 +27,11 @@ const SHIPPED_CONFIG: (&str, &str) = ("knative-eventing", "config-br-default-cha
 /// Joins the resources of all files, in the order of their files.
 ///
 /// Of a resource defined twice, the one that is in use stays in use, else the first counts.
+/// That a resource is not defined is told only if it is not among the `bad` ones either.
 /// A broker whose channel cannot be had keeps the definition and channel in use, or is left out.
 pub(super) fn link<'a>(
     items: impl Iterator<Item = &'a Item>,
+    bad: &Bad,
     in_use: &Resources,
 ) -> (Resources, Vec<Problem>) {
     let mut problems = Vec::new();
@@ -53,8 +55,8 @@ pub(super) fn link<'a>(
         }
     }
     // Before brokers are left out: a trigger's broker that is defined but bad is not its problem.
-    problems.extend(homeless_triggers(&resources));
-    choose_channels(&mut resources, in_use, &mut problems);
+    problems.extend(homeless_triggers(&resources, bad));
+    problems.extend(choose_channels(&mut resources, bad, in_use));
     (resources, problems)
 }
 
@@ -110,10 +112,10 @@ fn twice(second: &Item, first: &Item) -> Problem {
     Problem { field: "metadata.name".to_owned(), ..Problem::at(&here.file, here.position, message) }
 }
 
-fn homeless_triggers(resources: &Resources) -> Vec<Problem> {
+fn homeless_triggers(resources: &Resources, bad: &Bad) -> Vec<Problem> {
     let homeless = |(name, wanting): (&Name, &Arc<Resource<TriggerSpec>>)| {
         let broker = trigger::broker_of(name, &wanting.spec)?;
-        if resources.brokers.contains_key(&broker) {
+        if resources.brokers.contains_key(&broker) || bad.may_be(Kind::Broker, &broker) {
             return None;
         }
         let field =
@@ -133,10 +135,11 @@ fn nearest_broker(broker: &Name, resources: &Resources) -> Option<String> {
     near.map(ToOwned::to_owned)
 }
 
-fn choose_channels(resources: &mut Resources, in_use: &Resources, problems: &mut Vec<Problem>) {
+fn choose_channels(resources: &mut Resources, bad: &Bad, in_use: &Resources) -> Vec<Problem> {
+    let mut problems = Vec::new();
     let brokers = std::mem::take(&mut resources.brokers);
     for (name, broker) in brokers {
-        match channel_of(&name, &broker, resources) {
+        match channel_of(&name, &broker, resources, bad) {
             Ok((choice, note)) => {
                 problems.extend(note);
                 resources.channels.insert(name.clone(), choice);
@@ -153,6 +156,7 @@ fn choose_channels(resources: &mut Resources, in_use: &Resources, problems: &mut
             }
         }
     }
+    problems
 }
 
 /// The channel that a broker's config map asks for, and what is worth telling about it.
@@ -160,6 +164,7 @@ fn channel_of(
     name: &Name,
     broker: &Resource<BrokerSpec>,
     resources: &Resources,
+    bad: &Bad,
 ) -> Result<(ChannelChoice, Option<Problem>), Vec<Problem>> {
     let Some(config) = &broker.spec.config else {
         return Ok((ChannelChoice::Default, None));
@@ -176,6 +181,9 @@ fn channel_of(
                 format!("ConfigMap {wanted} is not defined here: the default channel is used");
             let note = Problem { severity: Severity::Note, ..say(message) };
             return Ok((ChannelChoice::Default, Some(note)));
+        }
+        if bad.may_be(Kind::ConfigMap, &wanted) {
+            return Err(Vec::new());
         }
         return Err(vec![say(format!("ConfigMap {wanted} is not defined here"))]);
     };

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    document::{Content, Item},
+    document::{Bad, Content, Item},
     files::{Scan, Seen, Stamp},
     links,
     problem::Problem,
@@ -51,6 +51,8 @@ pub(super) struct State {
     /// Files that the last scan did not find; a file is gone when two scans miss it, for
     /// editors save by removing the old file before they put the new one in its place.
     missed: BTreeSet<PathBuf>,
+    /// Why some paths could not be looked into at the last scan.
+    unreachable: Vec<Problem>,
     snapshot: Snapshot,
 }
 
@@ -59,8 +61,10 @@ struct Known {
     stamp: Option<Stamp>,
     /// The resources at the last good reading.
     good: Vec<Item>,
-    /// What was wrong at the last reading.
-    problems: Vec<Problem>,
+    /// The last reading, if something was wrong in it.
+    refused: Option<Content>,
+    /// What is worth telling of a file that is used.
+    remarks: Vec<Problem>,
 }
 
 impl State {
@@ -82,20 +86,41 @@ impl State {
 
     /// Takes in a scan. Returns whether it changed the snapshot: a resource or a problem.
     pub(super) fn apply(&mut self, scan: Scan, now: Timestamp) -> bool {
-        self.forget_missing(&scan);
+        let mut is_news = self.forget_missing(&scan) || self.unreachable != scan.problems;
         for (path, seen) in scan.files {
             if let Seen::New(stamp, content) = seen {
+                is_news = true;
                 self.files.entry(path).or_default().learn(stamp, content);
             }
         }
-        let items = self.files.values().flat_map(|file| &file.good);
-        let (resources, linked) = links::link(items, &self.snapshot.resources);
-        let told = self.files.values().flat_map(|file| &file.problems).cloned();
-        let problems = told.chain(scan.problems).chain(linked).collect();
+        if !is_news {
+            return false;
+        }
+        self.unreachable = scan.problems;
+        let (resources, linked) = self.link();
+        let told = self.files.values().flat_map(Known::problems).cloned();
+        let problems = told.chain(self.unreachable.iter().cloned()).chain(linked).collect();
         self.replace(resources, problems, now)
     }
 
-    fn forget_missing(&mut self, scan: &Scan) {
+    /// What to run, of the last good readings; and what is wrong between the files as they are now.
+    fn link(&self) -> (Resources, Vec<Problem>) {
+        let mut bad = Bad::default();
+        for content in self.files.values().filter_map(|file| file.refused.as_ref()) {
+            bad.extend(&content.bad);
+        }
+        let in_use = &self.snapshot.resources;
+        let good = self.files.values().flat_map(|file| &file.good);
+        let (resources, linked) = links::link(good, &bad, in_use);
+        if self.files.values().all(|file| file.refused.is_none()) {
+            return (resources, linked);
+        }
+        let (_, linked) = links::link(self.files.values().flat_map(Known::latest), &bad, in_use);
+        (resources, linked)
+    }
+
+    /// Returns whether a file is gone.
+    fn forget_missing(&mut self, scan: &Scan) -> bool {
         let is_hidden = |path: &Path| scan.hidden.iter().any(|hidden| path.starts_with(hidden));
         let missing: BTreeSet<PathBuf> = self
             .files
@@ -103,10 +128,12 @@ impl State {
             .filter(|path| !scan.files.contains_key(*path) && !is_hidden(path))
             .cloned()
             .collect();
+        let files = self.files.len();
         for gone in missing.intersection(&self.missed) {
             self.files.remove(gone);
         }
         self.missed = missing.difference(&self.missed).cloned().collect();
+        self.files.len() < files
     }
 
     fn replace(
@@ -136,9 +163,18 @@ impl State {
 impl Known {
     fn learn(&mut self, stamp: Option<Stamp>, content: Content) {
         self.stamp = stamp;
-        if !content.is_bad() {
-            self.good = content.items;
+        if content.is_bad() {
+            self.refused = Some(content);
+        } else {
+            *self = Self { stamp, good: content.items, refused: None, remarks: content.problems };
         }
-        self.problems = content.problems;
+    }
+
+    fn latest(&self) -> &[Item] {
+        self.refused.as_ref().map_or(&self.good, |content| &content.items)
+    }
+
+    fn problems(&self) -> &[Problem] {
+        self.refused.as_ref().map_or(&self.remarks, |content| &content.problems)
     }
 }

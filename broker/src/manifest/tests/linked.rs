@@ -118,3 +118,28 @@ fn a_config_of_another_kind_is_refused() {
         broker_with_config("b", "name: channel").replace("kind: ConfigMap", "kind: Secret");
     assert_eq!(problems(broker), ["8:11: spec.config.kind: must be ConfigMap"]);
 }
+
+#[test]
+fn what_is_defined_badly_is_not_called_undefined() {
+    let trigger = trigger("t", "");
+    let bad_broker = broker("default") + "spec: {delivery: {retry: -1}}\n";
+    let problems = linked(&[("b.yaml", &bad_broker), ("t.yaml", &trigger)]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+
+    let cut = "kind: [\n";
+    assert_eq!(linked(&[("b.yaml", cut), ("t.yaml", &trigger)]).len(), 1);
+
+    let broker = broker_with_config("b", "name: channel");
+    let bad_map = CHANNEL.replace("name: channel", "name: channel\n  label: {}");
+    let problems = linked(&[("b.yaml", &broker), ("c.yaml", &bad_map)]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
+fn what_is_wrong_between_files_is_told_of_bad_ones_as_well() {
+    let bad = format!("{}---\n{}---\nkind: Broker\n", broker("x"), trigger("t", ""));
+    let problems = linked(&[("a.yaml", &broker("x")), ("b.yaml", &bad)]);
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    assert!(problems[0].contains("Broker default/x is already defined at a.yaml:4:9"));
+    assert!(problems[1].contains("broker default/default is not defined here"));
+}
