@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::Engine;
 use channel::{Invalid, Name};
-use dispatcher::TriggerSpec;
+use dispatcher::{TriggerOptions, TriggerSpec};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
@@ -143,6 +143,7 @@ impl<'a> Reader<'a> {
         let spec: TriggerSpec = self.part("spec", None)?;
         let mut invalid = Vec::new();
         trigger::check(&spec, &mut invalid);
+        TriggerOptions::read(&self.annotations(), &mut invalid);
         self.check(invalid);
         Some(Body::Trigger(Box::new(spec)))
     }

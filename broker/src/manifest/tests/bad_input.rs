@@ -360,6 +360,15 @@ fn a_trigger_needs_one_broker_and_a_subscriber() {
 }
 
 #[test]
+fn a_triggers_annotations_are_checked_at_their_place() {
+    let annotations = "  annotations:\n    example.com/x: z\n    catchment.dev/ordering: Ordered\n";
+    check(
+        trigger("a", "").replace("spec:\n", &format!("{annotations}spec:\n")),
+        &["7:29: metadata.annotations[catchment.dev/ordering]: must be ordered or unordered"],
+    );
+}
+
+#[test]
 fn a_brokers_delivery_is_checked_as_well() {
     let text = format!("{}spec:\n  delivery:\n    backoffDelay: soon\n", broker("a"));
     let told = problems(text);
