@@ -2,8 +2,14 @@
 
 pub mod check;
 pub mod cli;
+pub mod config;
+pub mod control;
+pub mod controller;
 pub mod display;
+pub mod ingress;
+pub mod listen;
 pub mod manifest;
 mod message;
 pub mod serve;
 pub mod spec;
+pub mod worker;

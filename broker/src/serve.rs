@@ -1,12 +1,344 @@
-//! `catchment serve`: not part of this build.
+//! `catchment serve`: puts the process together, runs it, and takes it down in order.
 
-use crate::cli::{Console, Failure, ServeArgs};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, SystemTime},
+};
 
-/// Refuses to serve.
+use arc_swap::ArcSwap;
+use channel::Budget;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{Console, Failure, ServeArgs},
+    config::{self, Settings},
+    control::Control,
+    controller::Controller,
+    ingress::Connections,
+    listen,
+    manifest::{self, Manifests, Snapshot},
+    worker::{self, Command, Shared},
+};
+
+/// Threads for everything that is not an event's path.
+const CONTROL_THREADS: usize = 2;
+
+/// How often a process that ends looks whether everything has reached its end.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// How often dead letters are looked over for those whose retention has ended.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// Ids of events that are named when they are lost.
+const LOST_IDS_MAX: usize = 100;
+
+/// What a second signal ends the process with: whether anything was left is not known then.
+const LEFT_AT_ONCE: i32 = 3;
+
+/// Serves until a signal asks the process to end, and every event in hand has reached its end or
+/// the time for that is over.
 ///
 /// # Errors
 ///
-/// Always [`Failure::Failed`].
-pub fn run(_args: ServeArgs, _console: &Console) -> Result<(), Failure> {
-    Err(Failure::Failed("serve is not built into this program".into()))
+/// When the process cannot start, or ends with events that had not reached their end.
+pub fn run(args: ServeArgs, console: &Console) -> Result<(), Failure> {
+    config::allow_many_files();
+    let settings = Settings::new(&args)
+        .map_err(|error| Failure::caused("cannot read the configuration", &error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused("cannot start", &error))?;
+    let ended = runtime
+        .block_on(async { Process::start(settings, &args.paths, console).await?.serve().await });
+    runtime.shutdown_background();
+    ended
+}
+
+/// The process, started and ready.
+struct Process {
+    settings: Arc<Settings>,
+    control: Arc<Control>,
+    controller: Controller,
+    /// `None` when the process brings its own resources.
+    manifests: Option<Manifests>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    draining: Arc<AtomicBool>,
+    stop_accepting: CancellationToken,
+    stop: CancellationToken,
+    signals: Signals,
+}
+
+impl Process {
+    async fn start(
+        settings: Settings,
+        paths: &[PathBuf],
+        console: &Console,
+    ) -> Result<Self, Failure> {
+        let signals = Signals::new().map_err(|error| Failure::caused("cannot start", &error))?;
+        let settings = Arc::new(settings);
+        let manifests = if paths.is_empty() { None } else { Some(open(paths)?) };
+        let sockets = listen::bind_shared(settings.listen, settings.workers)
+            .map_err(|error| cannot_listen(settings.listen, &error))?;
+        let admin = listen::bind_shared(settings.admin, 1)
+            .map_err(|error| cannot_listen(settings.admin, &error))?;
+        let address = |sockets: &[std::net::TcpListener], asked: SocketAddr| {
+            sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(asked)
+        };
+        let events_at = address(&sockets, settings.listen);
+        let admin_at = address(&admin, settings.admin);
+
+        let limits = &settings.ingress;
+        let shared = Shared {
+            gates: Arc::new(ArcSwap::default()),
+            limits: limits.clone(),
+            connections: Connections::new(
+                limits.connections_max,
+                limits.connections_per_address_max,
+            ),
+            draining: Arc::new(AtomicBool::new(false)),
+            stop_accepting: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            settings: settings.delivery,
+            client: settings.client.clone(),
+        };
+        let mut mailboxes = Vec::new();
+        let mut workers = Vec::new();
+        for index in 0..settings.workers {
+            let (mailbox, thread) = worker::start(index, shared.clone())
+                .map_err(|error| Failure::caused("cannot start a worker", &error))?;
+            mailboxes.push(mailbox);
+            workers.push(thread);
+        }
+        let control = Control::new(
+            mailboxes,
+            Budget::new(settings.memory.total_bytes_max),
+            Arc::clone(&shared.connections),
+            Arc::clone(&shared.draining),
+        );
+        let mut process = Self {
+            controller: Controller::new(
+                Arc::clone(&settings),
+                Arc::clone(&control),
+                Arc::clone(&shared.gates),
+                events_at,
+            ),
+            settings,
+            control,
+            manifests,
+            workers,
+            draining: shared.draining,
+            stop_accepting: shared.stop_accepting,
+            stop: shared.stop,
+            signals,
+        };
+        process.serve_admin(admin)?;
+        let snapshot = match &process.manifests {
+            Some(manifests) => manifests.current(),
+            None => built_in(admin_at),
+        };
+        process.apply(&snapshot).await;
+        process.accept(sockets).await;
+        process.control.set_ready();
+        console.print(&format!(
+            "catchment is ready: events http://{events_at}, admin http://{admin_at}\n"
+        ))?;
+        Ok(process)
+    }
+
+    fn serve_admin(&self, sockets: Vec<std::net::TcpListener>) -> Result<(), Failure> {
+        let _ = (&self.control, sockets);
+        Ok(())
+    }
+
+    async fn accept(&self, sockets: Vec<std::net::TcpListener>) {
+        for (worker, listener) in self.control.workers().iter().zip(sockets) {
+            if worker.send(Command::Accept { listener }).await.is_err() {
+                tracing::error!("a worker has ended");
+            }
+        }
+    }
+
+    async fn apply(&mut self, snapshot: &Snapshot) {
+        for standing in &snapshot.problems {
+            let problem = &standing.problem;
+            if problem.is_error() {
+                tracing::error!(%problem, "manifest is not used as it is written");
+            } else {
+                tracing::warn!(%problem, "manifest may not do what it is meant to");
+            }
+        }
+        self.controller.apply(snapshot).await;
+    }
+
+    /// Follows the manifests until a signal comes, then ends in order.
+    async fn serve(mut self) -> Result<(), Failure> {
+        let mut expire = tokio::time::interval(EXPIRE_EVERY);
+        expire.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.signals.next() => break,
+                snapshot = next_change(&mut self.manifests) => self.apply(&snapshot).await,
+                _ = expire.tick() => self.expire(),
+            }
+        }
+        self.end().await
+    }
+
+    fn expire(&self) {
+        for (name, broker) in &self.control.inventory.load().brokers {
+            let Ok(broker) = broker else { continue };
+            let expired = broker.fanout.dead_letters.expire(SystemTime::now());
+            if expired > 0 {
+                tracing::warn!(broker = %name, expired, "dead letters were kept for their time");
+            }
+        }
+    }
+
+    async fn end(self) -> Result<(), Failure> {
+        tracing::info!("ending: events in hand go to their end");
+        let mut signals = self.signals;
+        let drained = drain(&self.control, &self.draining, self.settings.drain);
+        let left = tokio::select! {
+            biased;
+            () = signals.next() => {
+                tracing::warn!("asked again to end: leaving at once");
+                std::process::exit(LEFT_AT_ONCE);
+            }
+            left = drained => left,
+        };
+        let lost = lost_ids(&self.control, left).await;
+        self.stop_accepting.cancel();
+        self.stop.cancel();
+        let workers = self.workers;
+        let joined = tokio::task::spawn_blocking(move || {
+            workers.into_iter().filter_map(|worker| worker.join().err()).count()
+        })
+        .await;
+        if joined.unwrap_or(1) > 0 {
+            return Err(Failure::Failed("a worker ended with a panic".to_owned()));
+        }
+        if left == 0 {
+            tracing::info!("every event reached its end");
+            return Ok(());
+        }
+        tracing::error!(events = left, ids = ?lost, "events are lost: they had not reached their end");
+        Err(Failure::Lost(format!("{left} events had not reached their end")))
+    }
+}
+
+/// Waits until nothing is left or the time is over. Returns what is left.
+async fn drain(control: &Control, draining: &AtomicBool, drain: config::Drain) -> usize {
+    control.set_ending();
+    // Load balancers go on sending for a while: `/readyz` already says no.
+    tokio::time::sleep(drain.lag).await;
+    draining.store(true, Ordering::Release);
+    let deadline = Instant::now() + drain.timeout;
+    let mut quiet = 0;
+    loop {
+        let left = pending(control).await;
+        // An event may be between two hands, as a reply is: look twice before it is over.
+        quiet = if left == 0 { quiet + 1 } else { 0 };
+        if quiet == 2 || Instant::now() >= deadline {
+            return left;
+        }
+        tokio::time::sleep(DRAIN_POLL).await;
+    }
+}
+
+/// Events that have not reached their end: stored and not settled, or in a lane.
+async fn pending(control: &Control) -> usize {
+    let inventory = control.inventory.load_full();
+    let brokers = inventory.brokers.values().flatten();
+    let stored: usize = brokers.map(|broker| broker.channel.depth().events).sum();
+    let mut in_lanes = 0;
+    for worker in control.workers() {
+        in_lanes += worker.ask(|reply| Command::Pending { reply }).await.unwrap_or_default();
+    }
+    stored.max(in_lanes)
+}
+
+/// Ids of events that wait, for a last word on them.
+async fn lost_ids(control: &Control, left: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    if left == 0 {
+        return ids;
+    }
+    for worker in control.workers() {
+        let limit = LOST_IDS_MAX.saturating_sub(ids.len());
+        let more = worker.ask(|reply| Command::WaitingIds { limit, reply }).await;
+        ids.extend(more.unwrap_or_default());
+    }
+    ids
+}
+
+fn open(paths: &[PathBuf]) -> Result<Manifests, Failure> {
+    Manifests::open(paths).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
+        _ => error.to_string(),
+    };
+    Failure::Failed(format!("cannot listen on {address}: {why}"))
+}
+
+/// The next change of the manifests; none ever comes when the process brings its own.
+async fn next_change(manifests: &mut Option<Manifests>) -> Snapshot {
+    match manifests {
+        Some(manifests) => manifests.next_change().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One broker whose events are shown in the terminal.
+fn built_in(admin: SocketAddr) -> Snapshot {
+    let text = format!(
+        "apiVersion: eventing.knative.dev/v1\n\
+         kind: Broker\n\
+         metadata: {{name: default}}\n\
+         ---\n\
+         apiVersion: eventing.knative.dev/v1\n\
+         kind: Trigger\n\
+         metadata: {{name: display}}\n\
+         spec:\n  broker: default\n  subscriber: {{uri: \"http://{admin}/display\"}}\n"
+    );
+    manifest::read("built-in", &text)
+}
+
+/// The signals that ask the process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

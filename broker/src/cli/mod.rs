@@ -95,22 +95,15 @@ pub struct ServeArgs {
     /// runs and its events are shown in the terminal
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Where events are accepted
-    #[arg(
-        long,
-        env = "CATCHMENT_LISTEN",
-        default_value = "127.0.0.1:8080",
-        value_name = "IP:PORT"
-    )]
-    #[arg(value_parser = parse_address)]
-    pub listen: SocketAddr,
-    /// Where health, metrics and the admin API are served
-    #[arg(long, env = "CATCHMENT_ADMIN", default_value = "127.0.0.1:8081", value_name = "IP:PORT")]
-    #[arg(value_parser = parse_address)]
-    pub admin: SocketAddr,
-    /// Folder of everything that must survive a restart
-    #[arg(long, env = "CATCHMENT_DATA", default_value = "./catchment-data", value_name = "DIR")]
-    pub data: PathBuf,
+    /// Where events are accepted [default: 127.0.0.1:8080]
+    #[arg(long, env = "CATCHMENT_LISTEN", value_name = "IP:PORT", value_parser = parse_address)]
+    pub listen: Option<SocketAddr>,
+    /// Where health, metrics and the admin API are served [default: 127.0.0.1:8081]
+    #[arg(long, env = "CATCHMENT_ADMIN", value_name = "IP:PORT", value_parser = parse_address)]
+    pub admin: Option<SocketAddr>,
+    /// Folder of everything that must survive a restart [default: ./catchment-data]
+    #[arg(long, env = "CATCHMENT_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Worker threads that carry events [default: one per core]
     #[arg(long, env = "CATCHMENT_WORKERS", value_name = "N")]
     pub workers: Option<NonZeroUsize>,

@@ -48,6 +48,9 @@ pub enum Failure {
     /// It failed, and the results already say how. Exit code 1.
     #[error("see above")]
     Reported,
+    /// The process ended with events that had not reached their end. Exit code 3.
+    #[error("{0}")]
+    Lost(String),
     /// Whoever read stdout has gone, as `head` does. No failure: exit code 0.
     #[error("nobody reads the output")]
     Unread,
@@ -71,6 +74,7 @@ impl Failure {
         match self {
             Self::Usage(_) => 2,
             Self::Failed(_) | Self::Reported => 1,
+            Self::Lost(_) => 3,
             Self::Unread => 0,
         }
     }

@@ -46,4 +46,5 @@ pub use kind::Kind;
 pub use problem::{Position, Problem, Severity};
 pub use resource::{ConfigMap, Origin, Resource, Resources, Secret};
 pub use state::{Snapshot, Standing};
-pub use watch::{Error, Manifests, load};
+pub(crate) use trigger::broker_of;
+pub use watch::{Error, Manifests, load, read};

@@ -33,7 +33,7 @@ fn check_broker(spec: &TriggerSpec, problems: &mut Vec<Invalid>) {
 }
 
 /// The broker whose events the trigger `name` wants.
-pub(super) fn broker_of(name: &Name, spec: &TriggerSpec) -> Option<Name> {
+pub(crate) fn broker_of(name: &Name, spec: &TriggerSpec) -> Option<Name> {
     let own = || name.namespace.clone();
     let broker = spec.broker.as_deref().filter(|broker| !broker.is_empty());
     match (broker, &spec.broker_ref) {

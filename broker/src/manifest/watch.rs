@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,7 +21,8 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    files::{self, SETTLED_AFTER, Scan},
+    document,
+    files::{self, SETTLED_AFTER, Scan, Seen},
     state::{Snapshot, State},
 };
 
@@ -93,6 +95,16 @@ pub fn load(paths: &[PathBuf]) -> Result<Snapshot, Error> {
     let mut state = State::default();
     state.apply(files::scan(paths, None), Timestamp::now());
     Ok(state.snapshot().clone())
+}
+
+/// What `text` says, as if it were a file called `name`: for manifests that the program brings itself.
+pub fn read(name: &str, text: &str) -> Snapshot {
+    let path = PathBuf::from(name);
+    let content = document::read(&Arc::new(path.clone()), text);
+    let files = BTreeMap::from([(path, Seen::New(None, content))]);
+    let mut state = State::default();
+    state.apply(Scan { files, ..Scan::default() }, Timestamp::now());
+    state.snapshot().clone()
 }
 
 impl Manifests {

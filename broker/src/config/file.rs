@@ -1,0 +1,271 @@
+//! The configuration file: YAML, camelCase, every setting optional.
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::{Settings, quantity::Bytes};
+
+/// Why the settings cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is not there or not readable.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not what a configuration file is.
+    #[error("{}: {problem}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its place.
+        problem: String,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct File {
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    data: Option<PathBuf>,
+    workers: Option<NonZeroUsize>,
+    ingress: Ingress,
+    channel: Channel,
+    delivery: Delivery,
+    dead_letters: DeadLetters,
+    drain: Drain,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Ingress {
+    head_bytes_max: Option<Bytes>,
+    headers_max: Option<usize>,
+    uri_bytes_max: Option<Bytes>,
+    body_bytes_max: Option<Bytes>,
+    head_timeout: Option<Span>,
+    idle_timeout: Option<Span>,
+    body_timeout: Option<Span>,
+    body_rate_min: Option<u32>,
+    connections_max: Option<usize>,
+    connections_per_address_max: Option<usize>,
+    publish_timeout: Option<Span>,
+    attribute_bytes_max: Option<Bytes>,
+    extensions_max: Option<usize>,
+    batch_events_max: Option<usize>,
+    json_depth_max: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Channel {
+    memory: Memory,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Memory {
+    events_max: Option<usize>,
+    bytes_max: Option<Bytes>,
+    total_bytes_max: Option<Bytes>,
+    event_bytes_max: Option<Bytes>,
+    trigger_share_percent: Option<u8>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Delivery {
+    age_max: Option<Span>,
+    connections_per_host_max: Option<usize>,
+    connect_timeout: Option<Span>,
+    tls_timeout: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct DeadLetters {
+    events_max: Option<usize>,
+    bytes_max: Option<Bytes>,
+    retention: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Drain {
+    lag: Option<Span>,
+    timeout: Option<Span>,
+}
+
+/// A time, written as an ISO 8601 duration.
+#[derive(Clone, Copy, Debug)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let length = dispatcher::duration::parse(&text)
+            .map_err(|error| de::Error::custom(format!("{text:?}: {error}")))?;
+        let length = Duration::try_from(length)
+            .map_err(|_| de::Error::custom(format!("{text:?} must not be negative")))?;
+        Ok(Self(length))
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
+    serde_saphyr::from_str(&text).map_err(|error| invalid(path, error.to_string()))
+}
+
+fn invalid(path: &Path, problem: String) -> ConfigError {
+    ConfigError::Invalid { path: path.to_owned(), problem }
+}
+
+/// Puts what the file says in place of a default.
+fn put<T>(place: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *place = said;
+    }
+}
+
+impl File {
+    /// Puts what the file says over `settings`.
+    pub(super) fn apply(
+        self,
+        settings: &mut Settings,
+        path: Option<&Path>,
+    ) -> Result<(), ConfigError> {
+        put(&mut settings.listen, self.listen);
+        put(&mut settings.admin, self.admin);
+        put(&mut settings.data, self.data);
+        put(&mut settings.workers, self.workers.map(NonZeroUsize::get));
+        self.ingress.apply(&mut settings.ingress);
+        self.channel.memory.apply(settings);
+        put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
+        let client = &mut settings.client;
+        put(&mut client.connections_per_host, self.delivery.connections_per_host_max);
+        put(&mut client.connect_timeout, self.delivery.connect_timeout.map(|span| span.0));
+        put(&mut client.tls_timeout, self.delivery.tls_timeout.map(|span| span.0));
+        let letters = &mut settings.dead_letters;
+        put(&mut letters.events_max, self.dead_letters.events_max);
+        put(&mut letters.bytes_max, self.dead_letters.bytes_max.map(|bytes| bytes.0));
+        put(&mut letters.retention, self.dead_letters.retention.map(|span| span.0));
+        put(&mut settings.drain.lag, self.drain.lag.map(|span| span.0));
+        put(&mut settings.drain.timeout, self.drain.timeout.map(|span| span.0));
+        match path.zip(unusable(settings)) {
+            Some((path, problem)) => Err(invalid(path, problem.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What no process can go by.
+fn unusable(settings: &Settings) -> Option<&'static str> {
+    /// hyper's smallest buffer.
+    const HEAD_BYTES_MIN: usize = 8 << 10;
+    if settings.ingress.head_bytes_max < HEAD_BYTES_MIN {
+        return Some("ingress.headBytesMax: must be at least 8Ki");
+    }
+    if !(1..=100).contains(&settings.memory.trigger_share_percent) {
+        return Some("channel.memory.triggerSharePercent: must be from 1 to 100");
+    }
+    if settings.client.connections_per_host == 0 {
+        return Some("delivery.connectionsPerHostMax: must be at least 1");
+    }
+    if settings.ingress.idle_timeout.is_zero() || settings.ingress.head_timeout.is_zero() {
+        return Some("ingress: a timeout must be longer than zero");
+    }
+    None
+}
+
+impl Ingress {
+    fn apply(self, limits: &mut crate::ingress::Limits) {
+        put(&mut limits.head_bytes_max, self.head_bytes_max.map(|bytes| bytes.0));
+        put(&mut limits.headers_max, self.headers_max);
+        put(&mut limits.uri_bytes_max, self.uri_bytes_max.map(|bytes| bytes.0));
+        put(&mut limits.body_bytes_max, self.body_bytes_max.map(|bytes| bytes.0));
+        put(&mut limits.head_timeout, self.head_timeout.map(|span| span.0));
+        put(&mut limits.idle_timeout, self.idle_timeout.map(|span| span.0));
+        put(&mut limits.body_timeout, self.body_timeout.map(|span| span.0));
+        put(&mut limits.body_rate_min, self.body_rate_min);
+        put(&mut limits.connections_max, self.connections_max);
+        put(&mut limits.connections_per_address_max, self.connections_per_address_max);
+        put(&mut limits.publish_timeout, self.publish_timeout.map(|span| span.0));
+        let event = &mut limits.event;
+        put(&mut event.attribute_bytes_max, self.attribute_bytes_max.map(|bytes| bytes.0));
+        put(&mut event.extensions_max, self.extensions_max);
+        put(&mut event.batch_events_max, self.batch_events_max);
+        put(&mut event.json_depth_max, self.json_depth_max);
+    }
+}
+
+impl Memory {
+    fn apply(self, settings: &mut Settings) {
+        let memory = &mut settings.memory;
+        put(&mut memory.limits.events_max, self.events_max);
+        put(&mut memory.bytes_max, self.bytes_max.map(|bytes| bytes.0));
+        put(&mut memory.total_bytes_max, self.total_bytes_max.map(|bytes| bytes.0));
+        put(&mut memory.trigger_share_percent, self.trigger_share_percent);
+        // Unless said otherwise a channel takes what the way in lets through.
+        let fits = settings.ingress.body_bytes_max + (64 << 10);
+        let event_bytes_max = self.event_bytes_max.map(|bytes| bytes.0);
+        memory.limits.event_bytes_max = event_bytes_max.unwrap_or(fits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(yaml: &str) -> Result<Settings, String> {
+        let path = Path::new("c.yaml");
+        let file: File = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+        let mut settings = Settings::defaults();
+        file.apply(&mut settings, Some(path)).map_err(|error| error.to_string())?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn what_the_file_says_counts() {
+        let settings = settings(
+            "listen: 0.0.0.0:80\ningress: {bodyBytesMax: 2Mi, headTimeout: PT3S}\n\
+             channel: {memory: {eventsMax: 7, triggerSharePercent: 50}}\ndrain: {timeout: PT1M}\n",
+        )
+        .unwrap();
+        assert_eq!(settings.listen.port(), 80);
+        assert_eq!(settings.ingress.body_bytes_max, 2 << 20);
+        assert_eq!(settings.ingress.head_timeout, Duration::from_secs(3));
+        assert_eq!(settings.memory.limits.events_max, 7);
+        assert_eq!(settings.memory.limits.event_bytes_max, (2 << 20) + (64 << 10));
+        assert_eq!(settings.drain.timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (yaml, named) in [
+            ("ingres: {}", "ingres"),
+            ("ingress: {bodyBytesMax: 1KB}", "1KB"),
+            ("ingress: {headTimeout: 10s}", "10s"),
+            ("ingress: {headBytesMax: 1Ki}", "headBytesMax"),
+            ("channel: {memory: {triggerSharePercent: 0}}", "triggerSharePercent"),
+            ("listen: here", "listen"),
+        ] {
+            let error = settings(yaml).unwrap_err();
+            assert!(error.contains(named), "{yaml}: {error}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The running process as the admin side sees it: what there is, what became of events, and orders to the workers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use channel::{Budget, Channel, Name};
+use dispatcher::{Fanout, HeldTally, LaneReport, Selection, Tally, Trigger, breaker};
+use tokio::sync::oneshot;
+
+use crate::{
+    ingress::{Connections, IngressTally},
+    manifest::Standing,
+    worker::{Command, Mailbox, WorkerReport},
+};
+
+/// How long a worker may take to answer before it is left out of a report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A broker at work.
+#[derive(Clone, Debug)]
+pub struct BrokerState {
+    /// Its routes, dead letters and budget.
+    pub fanout: Arc<Fanout>,
+    /// Where its events are stored.
+    pub channel: Arc<dyn Channel>,
+}
+
+/// A trigger as the user wrote it and as it is.
+#[derive(Clone, Debug)]
+pub struct TriggerState {
+    /// Its name.
+    pub name: Name,
+    /// Its broker.
+    pub broker: Name,
+    /// `spec.filter` and `spec.filters` as written.
+    pub filter: serde_json::Value,
+    /// The trigger at work, or why there is none.
+    pub running: Result<Arc<Trigger>, NotReady>,
+}
+
+/// Why a resource is not at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotReady {
+    /// In one word, as a condition's reason.
+    pub reason: &'static str,
+    /// In words.
+    pub message: String,
+}
+
+/// Every resource of the process at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// Brokers by name; those that cannot work say why.
+    pub brokers: BTreeMap<Name, Result<BrokerState, NotReady>>,
+    /// Triggers by name.
+    pub triggers: BTreeMap<Name, TriggerState>,
+    /// What is wrong with the manifests.
+    pub problems: Vec<Standing>,
+}
+
+/// What became of the events of one broker, over all workers.
+#[derive(Clone, Debug, Default)]
+pub struct BrokerBooks {
+    /// What its way in has seen.
+    pub ingress: IngressTally,
+    /// Its triggers, by name.
+    pub triggers: BTreeMap<Name, TriggerBooks>,
+}
+
+/// What became of the events of one trigger, over all workers.
+///
+/// `tally.matched = tally.delivered + dead + expired + purged + tally.waiting + tally.in_flight`.
+#[derive(Clone, Debug, Default)]
+pub struct TriggerBooks {
+    /// The sum of the workers' books.
+    pub tally: Tally,
+    /// Dead letters held now.
+    pub dead: i64,
+    /// Dead letters whose retention ended.
+    pub expired: i64,
+    /// Events purged, by an operator or with the trigger.
+    pub purged: i64,
+    /// The worst state of the subscriber's breaker over all workers.
+    pub breaker: BreakerState,
+    /// Deliveries that may be under way at a time, the most over all workers.
+    pub concurrency: u32,
+}
+
+/// What a breaker does, the worst last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BreakerState {
+    /// Everything is sent.
+    #[default]
+    Closed,
+    /// Only probes are sent.
+    HalfOpen,
+    /// Nothing is sent.
+    Open,
+}
+
+impl From<breaker::State> for BreakerState {
+    fn from(state: breaker::State) -> Self {
+        match state {
+            breaker::State::Closed => Self::Closed,
+            breaker::State::HalfOpen => Self::HalfOpen,
+            breaker::State::Open { .. } => Self::Open,
+        }
+    }
+}
+
+impl BreakerState {
+    /// The name that users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "halfOpen",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// The books of the whole process at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// By broker.
+    pub brokers: BTreeMap<Name, BrokerBooks>,
+    /// Requests refused before a broker was known.
+    pub unrouted: IngressTally,
+    /// Workers that did not answer in time.
+    pub silent_workers: usize,
+}
+
+/// The handle that the admin side holds.
+#[derive(Debug)]
+pub struct Control {
+    /// What there is; swapped whole when it changes.
+    pub inventory: ArcSwap<Inventory>,
+    /// The memory for events of the whole process.
+    pub budget: Arc<Budget>,
+    /// Open connections of the way in.
+    pub connections: Arc<Connections>,
+    workers: Vec<Mailbox>,
+    is_ready: AtomicBool,
+    is_ending: AtomicBool,
+    is_draining: Arc<AtomicBool>,
+}
+
+impl Control {
+    /// The handle to `workers`. Not ready until [`Control::set_ready`].
+    pub fn new(
+        workers: Vec<Mailbox>,
+        budget: Arc<Budget>,
+        connections: Arc<Connections>,
+        is_draining: Arc<AtomicBool>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inventory: ArcSwap::default(),
+            budget,
+            connections,
+            workers,
+            is_ready: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
+            is_draining,
+        })
+    }
+
+    /// Says that the first full set of resources is at work.
+    pub fn set_ready(&self) {
+        self.is_ready.store(true, Ordering::Release);
+    }
+
+    /// Says that the process was asked to end, though it still accepts events.
+    pub fn set_ending(&self) {
+        self.is_ending.store(true, Ordering::Release);
+    }
+
+    /// Whether the first full set of resources is at work and the process is not shutting down.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire) && !self.is_draining()
+    }
+
+    /// Whether the process was asked to end.
+    pub fn is_draining(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire) || self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Workers of the process.
+    pub fn workers(&self) -> &[Mailbox] {
+        &self.workers
+    }
+
+    /// The books of all workers. They add up, because each worker writes its part down between two
+    /// steps of its own.
+    pub async fn books(&self) -> Books {
+        let reports = self.reports().await;
+        let mut books =
+            Books { silent_workers: self.workers.len() - reports.len(), ..Books::default() };
+        for report in reports {
+            books.add(report);
+        }
+        let inventory = self.inventory.load();
+        for (name, broker) in &inventory.brokers {
+            let Ok(broker) = broker else { continue };
+            let held = broker.fanout.dead_letters.tallies();
+            let of_broker = books.brokers.entry(name.clone()).or_default();
+            for trigger in inventory.triggers.values().filter(|trigger| trigger.broker == *name) {
+                let Ok(running) = &trigger.running else { continue };
+                let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
+                of_trigger.settle(held.get(&running.key).copied().unwrap_or_default());
+            }
+        }
+        books
+    }
+
+    /// Sends dead letters again. Returns how many their triggers took on.
+    pub async fn redrive(&self, broker: &Name, selection: &Selection) -> usize {
+        let inventory = self.inventory.load();
+        let Some(Ok(broker)) = inventory.brokers.get(broker) else { return 0 };
+        let page = broker.fanout.dead_letters.list(selection, 0, usize::MAX);
+        let mut shares: Vec<Vec<u64>> = vec![Vec::new(); self.workers.len()];
+        for letter in &page.items {
+            let worker = home_of(letter, self.workers.len());
+            if let Some(share) = shares.get_mut(worker) {
+                share.push(letter.id);
+            }
+        }
+        let mut taken = 0;
+        for (worker, ids) in self.workers.iter().zip(shares) {
+            let (reply, count) = oneshot::channel();
+            let fanout = Arc::clone(&broker.fanout);
+            if worker.send(Command::Redrive { fanout, ids, reply }).await.is_ok() {
+                taken += count.await.unwrap_or_default();
+            }
+        }
+        taken
+    }
+
+    async fn reports(&self) -> Vec<WorkerReport> {
+        let mut answers = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let (reply, report) = oneshot::channel();
+            if worker.send(Command::Report { reply }).await.is_ok() {
+                answers.push(tokio::time::timeout(REPORT_TIMEOUT, report));
+            }
+        }
+        let answers = futures_util::future::join_all(answers).await;
+        answers.into_iter().filter_map(|answer| answer.ok()?.ok()).collect()
+    }
+}
+
+/// The worker that sends a dead letter again: the one that owns its key, so that the redriven
+/// letters of an ordered trigger stay in order.
+fn home_of(letter: &dispatcher::DeadLetter, workers: usize) -> usize {
+    channel::key_worker(&letter.event, workers)
+}
+
+impl Books {
+    fn add(&mut self, report: WorkerReport) {
+        for (name, lanes) in report.lanes {
+            let of_broker = self.brokers.entry(name).or_default();
+            for lane in lanes {
+                of_broker.triggers.entry(lane.trigger.plan.name.clone()).or_default().add(&lane);
+            }
+        }
+        for (name, tally) in report.ingress {
+            match name {
+                Some(name) => self.brokers.entry(name).or_default().ingress.add(&tally),
+                None => self.unrouted.add(&tally),
+            }
+        }
+    }
+}
+
+impl TriggerBooks {
+    fn add(&mut self, lane: &LaneReport) {
+        self.tally.add(&lane.tally);
+        self.breaker = self.breaker.max(lane.breaker.into());
+        self.concurrency = self.concurrency.max(lane.concurrency);
+    }
+
+    fn settle(&mut self, held: HeldTally) {
+        self.dead = self.tally.dead + held.dead;
+        self.purged = self.tally.purged + held.purged;
+        self.expired = held.expired;
+    }
+}

@@ -1,0 +1,369 @@
+//! Resources -> running pieces: channels, gates, routes; and a change to just what it changes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use channel::{Budget, Channel, Invalid, Memory, Name, Reference, Target};
+use dispatcher::{
+    DeadLetters, DeliveryChoice, DeliveryPlan, Fanout, Filter, Quota, Routes, Trigger, TriggerKey,
+    TriggerOptions, TriggerPlan, TriggerSpec, http::Endpoint,
+};
+
+use crate::{
+    config::Settings,
+    control::{BrokerState, Control, Inventory, NotReady, TriggerState},
+    ingress::{Admission, Gates},
+    manifest::{Resource, Snapshot, broker_of},
+    spec::BrokerSpec,
+    worker::Command,
+};
+
+/// Turns what the user wrote into what runs. Its only state is what runs already.
+#[derive(Debug)]
+pub struct Controller {
+    settings: Arc<Settings>,
+    control: Arc<Control>,
+    gates: Arc<ArcSwap<Gates>>,
+    /// Where the way in can be reached, for references to brokers.
+    address: SocketAddr,
+    brokers: BTreeMap<Name, Running>,
+    triggers: BTreeMap<Name, Known>,
+    last_key: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    state: BrokerState,
+    gate: Arc<Admission>,
+}
+
+/// A trigger that runs, and what it was made from.
+#[derive(Debug)]
+struct Known {
+    made_from: Origin,
+    key: TriggerKey,
+    running: Arc<Trigger>,
+}
+
+/// Equal as long as a trigger's plan would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    trigger: u64,
+    broker: u64,
+    broker_name: Name,
+    targets: Vec<Option<Target>>,
+}
+
+/// A trigger in the making: what it asks for, or why it cannot run.
+struct Wanted<'a> {
+    name: &'a Name,
+    resource: &'a Resource<TriggerSpec>,
+    broker: Name,
+}
+
+impl Controller {
+    /// A controller of nothing yet. The way in is reached at `address`.
+    pub fn new(
+        settings: Arc<Settings>,
+        control: Arc<Control>,
+        gates: Arc<ArcSwap<Gates>>,
+        address: SocketAddr,
+    ) -> Self {
+        Self {
+            settings,
+            control,
+            gates,
+            address,
+            brokers: BTreeMap::new(),
+            triggers: BTreeMap::new(),
+            last_key: 0,
+        }
+    }
+
+    /// Makes what runs what `snapshot` says. When it returns, new events go by the new resources.
+    ///
+    /// Not cancel safe: a change is to be made whole.
+    pub async fn apply(&mut self, snapshot: &Snapshot) {
+        let resources = &snapshot.resources;
+        let gone: Vec<Name> = self
+            .brokers
+            .keys()
+            .filter(|name| !resources.brokers.contains_key(*name))
+            .cloned()
+            .collect();
+        let new: Vec<Name> = resources
+            .brokers
+            .keys()
+            .filter(|name| !self.brokers.contains_key(*name))
+            .cloned()
+            .collect();
+        for name in &new {
+            self.open(name).await;
+        }
+        let triggers = self.follow_triggers(snapshot).await;
+        // Gates open only now: whoever gets a 202 finds the triggers in place.
+        for name in &gone {
+            if let Some(running) = self.brokers.remove(name) {
+                running.state.channel.close();
+            }
+        }
+        self.swap_gates();
+        for broker in &gone {
+            self.tell_workers(|| Command::Forget { broker: broker.clone() }).await;
+            tracing::info!(broker = %broker, "broker is gone");
+        }
+        let brokers = self
+            .brokers
+            .iter()
+            .map(|(name, running)| (name.clone(), Ok(running.state.clone())))
+            .collect();
+        let problems = snapshot.problems.clone();
+        self.control.inventory.store(Arc::new(Inventory { brokers, triggers, problems }));
+    }
+
+    /// Starts a broker: its channel, and a reader of it in each worker.
+    async fn open(&mut self, name: &Name) {
+        let settings = &self.settings;
+        let budget = self.control.budget.part(settings.memory.bytes_max);
+        let workers = self.control.workers().len();
+        let channel: Arc<dyn Channel> =
+            Memory::new(workers, settings.memory.limits, Arc::clone(&budget));
+        let gate = Arc::new(Admission::new(name.clone(), Arc::clone(&channel)));
+        let fanout = Arc::new(Fanout {
+            name: name.clone(),
+            routes: ArcSwap::from_pointee(Routes::new(Vec::new())),
+            dead_letters: Arc::new(DeadLetters::new(settings.dead_letters)),
+            replies: Arc::<Admission>::clone(&gate),
+            quota: quota(settings, &budget),
+            budget,
+        });
+        self.tell_workers(|| Command::Open {
+            fanout: Arc::clone(&fanout),
+            channel: Arc::clone(&channel),
+        })
+        .await;
+        let durability = channel.durability();
+        tracing::info!(
+            broker = %name,
+            channel = channel.kind(),
+            durability = durability.strength.as_str(),
+            "broker is open"
+        );
+        let state = BrokerState { fanout, channel };
+        self.brokers.insert(name.clone(), Running { state, gate });
+    }
+
+    async fn follow_triggers(&mut self, snapshot: &Snapshot) -> BTreeMap<Name, TriggerState> {
+        let resources = &snapshot.resources;
+        let mut states = BTreeMap::new();
+        let mut by_broker: HashMap<Name, Vec<Arc<Trigger>>> = HashMap::new();
+        for (name, resource) in &resources.triggers {
+            // The loader lets no trigger through that names none.
+            let Some(broker) = broker_of(name, &resource.spec) else { continue };
+            let wanted = Wanted { name, resource, broker: broker.clone() };
+            let of_broker = resources.brokers.get(&broker);
+            let running = self.trigger(&wanted, of_broker.map(|resource| &**resource));
+            if let Ok(trigger) = &running {
+                by_broker.entry(broker.clone()).or_default().push(Arc::clone(trigger));
+            }
+            let filter = filter_as_written(&resource.spec);
+            states
+                .insert(name.clone(), TriggerState { name: name.clone(), broker, filter, running });
+        }
+        self.triggers.retain(|name, _| states.get(name).is_some_and(|state| state.running.is_ok()));
+        for (name, running) in &self.brokers {
+            let triggers = by_broker.remove(name).unwrap_or_default();
+            self.route(running, triggers).await;
+        }
+        states
+    }
+
+    /// Gives a broker its triggers, unless it has just these.
+    async fn route(&self, running: &Running, triggers: Vec<Arc<Trigger>>) {
+        let fanout = &running.state.fanout;
+        let before = fanout.routes.load();
+        let is_same = before.triggers().len() == triggers.len()
+            && before.triggers().iter().zip(&triggers).all(|(a, b)| Arc::ptr_eq(a, b));
+        if is_same {
+            return;
+        }
+        running.state.channel.keep_keys_together(triggers.iter().any(|t| t.plan.ordered));
+        let count = triggers.len();
+        // An index over very many filters takes a while; events go on by the old one meanwhile.
+        let routes = tokio::task::spawn_blocking(move || Routes::new(triggers)).await;
+        let Ok(routes) = routes else {
+            tracing::error!(broker = %fanout.name, "the index of triggers could not be built");
+            return;
+        };
+        fanout.routes.store(Arc::new(routes));
+        self.tell_workers(|| Command::Refresh { fanout: Arc::clone(fanout) }).await;
+        tracing::info!(broker = %fanout.name, triggers = count, "triggers changed");
+    }
+
+    /// The trigger at work: the one that runs already when nothing that counts has changed.
+    fn trigger(
+        &mut self,
+        wanted: &Wanted<'_>,
+        broker: Option<&Resource<BrokerSpec>>,
+    ) -> Result<Arc<Trigger>, NotReady> {
+        let Some(broker) = broker else {
+            let message = format!("Broker {:?} does not exist", wanted.broker.to_string());
+            return Err(NotReady { reason: "BrokerDoesNotExist", message });
+        };
+        let spec = &wanted.resource.spec;
+        let delivery = spec.delivery.as_ref();
+        let subscriber = self
+            .resolve(&spec.subscriber, "spec.subscriber", wanted.name)
+            .map_err(|invalid| not_ready("SubscriberUnresolved", &invalid))?;
+        let sink = match delivery.and_then(|delivery| delivery.dead_letter_sink.as_ref()) {
+            Some(sink) => Some((sink, wanted.name)),
+            None => {
+                let of_broker = broker.spec.delivery.as_ref();
+                let sink = of_broker.and_then(|delivery| delivery.dead_letter_sink.as_ref());
+                sink.map(|sink| (sink, &wanted.broker))
+            }
+        };
+        let sink = sink
+            .map(|(sink, owner)| self.resolve(sink, "spec.delivery.deadLetterSink", owner))
+            .transpose()
+            .map_err(|invalid| not_ready("DeadLetterSinkUnresolved", &invalid))?;
+        let made_from = Origin {
+            trigger: wanted.resource.hash,
+            broker: broker.hash,
+            broker_name: wanted.broker.clone(),
+            targets: vec![Some(subscriber.clone()), sink.clone()],
+        };
+        let known = self.triggers.get(wanted.name);
+        if let Some(known) = known.filter(|known| known.made_from == made_from) {
+            return Ok(Arc::clone(&known.running));
+        }
+        let plan = plan(wanted, broker, &subscriber, sink.as_ref())?;
+        // Another broker means other events: what waits belongs to the old one.
+        let same = known.filter(|known| known.made_from.broker_name == wanted.broker);
+        let (key, usage) = match same {
+            Some(known) => (known.key, Arc::clone(&known.running.usage)),
+            None => {
+                self.last_key += 1;
+                (TriggerKey(self.last_key), Arc::default())
+            }
+        };
+        let running = Arc::new(Trigger { key, plan: Arc::new(plan), usage });
+        let known = Known { made_from, key, running: Arc::clone(&running) };
+        self.triggers.insert(wanted.name.clone(), known);
+        Ok(running)
+    }
+
+    fn resolve(
+        &self,
+        destination: &channel::Destination,
+        path: &str,
+        owner: &Name,
+    ) -> Result<Target, Invalid> {
+        destination.resolve(path, &owner.namespace, |reference| self.broker_address(reference))
+    }
+
+    /// The address of a broker of this process.
+    fn broker_address(&self, reference: &Reference) -> Option<Target> {
+        let of_kind = reference.kind.as_deref() == Some("Broker");
+        let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
+        if !of_kind || !self.brokers.contains_key(&name) {
+            return None;
+        }
+        let url = format!("http://{}/{name}", reachable(self.address)).parse().ok()?;
+        Some(Target { url, ca_certs: None, audience: None })
+    }
+
+    fn swap_gates(&self) {
+        let gates: Gates = self
+            .brokers
+            .iter()
+            .map(|(name, running)| (name.to_string(), Arc::clone(&running.gate)))
+            .collect();
+        self.gates.store(Arc::new(gates));
+    }
+
+    async fn tell_workers(&self, command: impl Fn() -> Command) {
+        for (index, worker) in self.control.workers().iter().enumerate() {
+            if worker.send(command()).await.is_err() {
+                tracing::error!(worker = index, "a worker has ended");
+            }
+        }
+    }
+}
+
+fn plan(
+    wanted: &Wanted<'_>,
+    broker: &Resource<BrokerSpec>,
+    subscriber: &Target,
+    sink: Option<&Target>,
+) -> Result<TriggerPlan, NotReady> {
+    let spec = &wanted.resource.spec;
+    let filter = Filter::compile(spec.filter.as_ref(), &spec.filters)
+        .map_err(|problems| refused(&problems))?;
+    let mut problems = Vec::new();
+    let choose = |spec: Option<&dispatcher::DeliverySpec>, problems: &mut Vec<Invalid>| {
+        spec.map_or_else(DeliveryChoice::default, |spec| {
+            DeliveryChoice::new(spec, "spec.delivery", problems)
+        })
+    };
+    let of_broker = choose(broker.spec.delivery.as_ref(), &mut problems);
+    let of_trigger = choose(spec.delivery.as_ref(), &mut problems);
+    let options = TriggerOptions::read(&wanted.resource.annotations, &mut problems);
+    if !problems.is_empty() {
+        return Err(refused(&problems));
+    }
+    let endpoint = |target: &Target, reason| {
+        Endpoint::new(&target.url, target.ca_certs.as_deref())
+            .map(Arc::new)
+            .map_err(|error| NotReady { reason, message: error.to_string() })
+    };
+    Ok(TriggerPlan {
+        name: wanted.name.clone(),
+        filter,
+        subscriber: endpoint(subscriber, "SubscriberUnresolved")?,
+        dead_letter_sink: sink
+            .map(|sink| endpoint(sink, "DeadLetterSinkUnresolved"))
+            .transpose()?,
+        delivery: DeliveryPlan::new(&of_broker, &of_trigger),
+        request_headers: TriggerPlan::request_headers(&wanted.name.namespace),
+        ordered: options.ordered,
+        in_flight_max: options.in_flight_max,
+    })
+}
+
+fn refused(problems: &[Invalid]) -> NotReady {
+    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    NotReady { reason: "Invalid", message }
+}
+
+fn not_ready(reason: &'static str, invalid: &Invalid) -> NotReady {
+    NotReady { reason, message: invalid.to_string() }
+}
+
+fn filter_as_written(spec: &TriggerSpec) -> serde_json::Value {
+    serde_json::json!({ "filter": spec.filter, "filters": spec.filters })
+}
+
+/// What one trigger may let wait.
+fn quota(settings: &Settings, budget: &Budget) -> Quota {
+    let share = usize::from(settings.memory.trigger_share_percent);
+    Quota {
+        events: settings.memory.limits.events_max / 100 * share,
+        bytes: budget.limit() / 100 * share,
+    }
+}
+
+/// An address that a client on this machine can use: the unspecified one is only for listening.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
+        }
+        address => address,
+    }
+}

@@ -1,0 +1,366 @@
+//! Request -> decoded, admitted, stored, answered: the one place that picks a status code.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, Cache};
+use bytes::Bytes;
+use channel::{
+    Batch, Draft, Name, PublishError, Refusal,
+    binding::http::{self as binding, DecodeError, Decoded},
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::Full;
+
+use super::{
+    Admission, Limits, Problem,
+    body::{self, BodyError},
+    problem::EventProblem,
+};
+
+type Answer = Response<Full<Bytes>>;
+
+/// The gates of all brokers by `namespace/name`; swapped whole when a broker comes or goes.
+pub type Gates = HashMap<String, Arc<Admission>>;
+
+/// The statuses of refusals, each with its own place in [`IngressTally::refused`].
+pub const REFUSAL_STATUSES: [u16; 10] = [400, 404, 405, 408, 413, 414, 415, 429, 431, 503];
+
+/// What one worker's way in has seen for one broker; refusals before a broker is known are kept
+/// under no name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IngressTally {
+    /// Events answered 202.
+    pub accepted: u64,
+    /// Requests refused, by status; see [`REFUSAL_STATUSES`].
+    pub refused: [u64; REFUSAL_STATUSES.len()],
+}
+
+impl IngressTally {
+    /// Adds what another worker has seen.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        for (sum, more) in self.refused.iter_mut().zip(other.refused) {
+            *sum += more;
+        }
+    }
+}
+
+/// The way in of one worker.
+#[derive(Debug)]
+pub struct Ingress {
+    worker: usize,
+    limits: Limits,
+    gates: RefCell<Cache<Arc<ArcSwap<Gates>>, Arc<Gates>>>,
+    draining: Arc<AtomicBool>,
+    tallies: RefCell<HashMap<Option<Name>, IngressTally>>,
+}
+
+/// How long a client that met a closing broker should wait: until another has taken over.
+const DRAINING_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a client should wait whose event may be stored already.
+const UNKNOWN_RETRY: Duration = Duration::from_secs(2);
+
+/// A refusal on its way to the client.
+struct Refused {
+    status: StatusCode,
+    problem: Problem,
+    retry_after: Option<Duration>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, problem: Problem::new(status, detail), retry_after: None }
+    }
+
+    fn naming(mut self, field: impl Into<String>) -> Self {
+        self.problem = self.problem.with_field(field);
+        self
+    }
+
+    fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}
+
+impl Ingress {
+    /// The way in of `worker` to the brokers of `gates`. Once `draining` is set every event is refused.
+    pub fn new(
+        worker: usize,
+        limits: Limits,
+        gates: Arc<ArcSwap<Gates>>,
+        draining: Arc<AtomicBool>,
+    ) -> Rc<Self> {
+        let gates = RefCell::new(Cache::new(gates));
+        Rc::new(Self { worker, limits, gates, draining, tallies: RefCell::default() })
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What was accepted and refused, by broker.
+    pub fn tallies(&self) -> HashMap<Option<Name>, IngressTally> {
+        self.tallies.borrow().clone()
+    }
+
+    /// Answers a request: 202 once its events are stored, a problem document otherwise.
+    pub async fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let mut response = match *request.method() {
+            Method::OPTIONS => consent(),
+            Method::POST => self.post(request).await,
+            _ => {
+                let detail = "events are sent with POST";
+                let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+                self.refuse(None, refused)
+            }
+        };
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+        response
+    }
+
+    async fn post<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let gate = match self.gate(&request) {
+            Ok(gate) => gate,
+            Err(refused) => return self.refuse(None, refused),
+        };
+        match self.take(&gate, request).await {
+            Ok(count) => {
+                self.tally(Some(gate.name()), |tally| tally.accepted += count);
+                let mut response = Response::new(Full::default());
+                *response.status_mut() = StatusCode::ACCEPTED;
+                response
+            }
+            Err(refused) => self.refuse(Some(gate.name()), refused),
+        }
+    }
+
+    /// The gate that the request's path names.
+    fn gate<B>(&self, request: &Request<B>) -> Result<Arc<Admission>, Refused> {
+        let uri = request.uri();
+        let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if length > self.limits.uri_bytes_max {
+            let detail = format!("the target is longer than {} bytes", self.limits.uri_bytes_max);
+            return Err(Refused::new(StatusCode::URI_TOO_LONG, detail));
+        }
+        if is_for_another_host(request) {
+            let detail = "the target's host differs from the Host header";
+            return Err(Refused::new(StatusCode::BAD_REQUEST, detail).naming("host"));
+        }
+        let path = uri.path();
+        let key = path.strip_prefix('/').unwrap_or(path);
+        let key = key.strip_suffix('/').unwrap_or(key);
+        let mut gates = self.gates.borrow_mut();
+        gates.load().get(key).map(Arc::clone).ok_or_else(|| {
+            let detail = format!("no broker at {path}; events go to /namespace/broker");
+            Refused::new(StatusCode::NOT_FOUND, detail)
+        })
+    }
+
+    async fn take<B>(&self, gate: &Arc<Admission>, request: Request<B>) -> Result<u64, Refused>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        if self.draining.load(Ordering::Relaxed) {
+            let refused =
+                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is shutting down");
+            return Err(refused.after(DRAINING_RETRY));
+        }
+        let (head, body) = request.into_parts();
+        self.check_head(&head.headers)?;
+        binding::mode(&head.headers).map_err(undecodable)?;
+        let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if declared > self.limits.body_bytes_max {
+            return Err(self.too_large());
+        }
+        let channel = gate.channel();
+        let mut charge = channel.reserve(declared).map_err(not_stored)?;
+        let body = body::read(body, &**channel, &mut charge, &self.limits)
+            .await
+            .map_err(|error| self.unreadable(error))?;
+        let mut events = Batch::new();
+        match binding::decode(&head.headers, body, &self.limits.event).map_err(undecodable)? {
+            Decoded::One(draft) => {
+                events.push(gate.admit(draft, Some(charge)).map_err(|error| unadmitted(&error))?);
+            }
+            Decoded::Many(drafts) => {
+                drop(charge);
+                events = admit_all(gate, drafts)?;
+            }
+        }
+        let count = events.len() as u64;
+        if count > 0 {
+            self.publish(gate, events).await?;
+        }
+        Ok(count)
+    }
+
+    async fn publish(&self, gate: &Admission, events: Batch) -> Result<(), Refused> {
+        let mut publish = gate.publish(self.worker, events);
+        // A channel that stores at once needs no timer.
+        let published = match futures_util::future::poll_immediate(&mut publish).await {
+            Some(published) => published,
+            None => match tokio::time::timeout(self.limits.publish_timeout, publish).await {
+                Ok(published) => published,
+                Err(_) => {
+                    let reason = "the channel did not answer in time".to_owned();
+                    Err(PublishError::Unknown { reason })
+                }
+            },
+        };
+        published.map(|_position| ()).map_err(not_stored)
+    }
+
+    /// HTTP/2 brings heads that hyper does not hold against the number of headers.
+    fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        if headers.len() > self.limits.headers_max {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let detail = format!("more than {} headers", self.limits.headers_max);
+            return Err(Refused::new(status, detail));
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> Refused {
+        let detail = format!("the body is larger than {} bytes", self.limits.body_bytes_max);
+        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    fn unreadable(&self, error: BodyError) -> Refused {
+        match error {
+            BodyError::TooLarge => self.too_large(),
+            BodyError::TooSlow(how) => {
+                Refused::new(StatusCode::REQUEST_TIMEOUT, format!("the body {how}"))
+            }
+            BodyError::Broken(what) => {
+                Refused::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {what}"))
+            }
+            BodyError::NoRoom(error) => not_stored(error),
+        }
+    }
+
+    fn refuse(&self, broker: Option<&Name>, refused: Refused) -> Answer {
+        let status = refused.status.as_u16();
+        let place = REFUSAL_STATUSES.iter().position(|&each| each == status);
+        self.tally(broker, |tally| {
+            if let Some(count) = place.and_then(|place| tally.refused.get_mut(place)) {
+                *count += 1;
+            }
+        });
+        tracing::debug!(status, detail = refused.problem.detail, "refused a request");
+        let mut response = refused.problem.into_response();
+        if let Some(wait) = refused.retry_after {
+            // Whole seconds, rounded up: coming back early would be refused again.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    fn tally(&self, broker: Option<&Name>, count: impl FnOnce(&mut IngressTally)) {
+        let mut tallies = self.tallies.borrow_mut();
+        let broker = broker.cloned();
+        count(tallies.entry(broker).or_default());
+    }
+}
+
+/// The answer to a sender that asks whether it may deliver here (CloudEvents webhooks 1.0.2, 4.2).
+fn consent() -> Answer {
+    let mut response = Response::new(Full::default());
+    let any = HeaderValue::from_static("*");
+    response.headers_mut().insert("webhook-allowed-origin", any.clone());
+    response.headers_mut().insert("webhook-allowed-rate", any);
+    response
+}
+
+/// Whether an absolute-form target and the Host header name different hosts (RFC 9112, 3.2.2).
+fn is_for_another_host<B>(request: &Request<B>) -> bool {
+    let Some(authority) = request.uri().authority() else { return false };
+    let Some(host) = request.headers().get(header::HOST) else { return false };
+    !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+}
+
+fn admit_all(gate: &Admission, drafts: Vec<Draft>) -> Result<Batch, Refused> {
+    let mut events = Batch::with_capacity(drafts.len());
+    let mut errors = Vec::new();
+    for (index, draft) in drafts.into_iter().enumerate() {
+        match gate.admit(draft, None) {
+            Ok(event) => events.push(event),
+            Err(Refusal::Invalid(invalid)) => errors.push(EventProblem {
+                index,
+                field: invalid.field.into_owned(),
+                detail: invalid.rule.into_owned(),
+            }),
+            Err(error @ Refusal::Loop { .. }) => errors.push(EventProblem {
+                index,
+                field: "knativebrokerttl".to_owned(),
+                detail: error.to_string(),
+            }),
+            Err(error) => return Err(unadmitted(&error)),
+        }
+    }
+    if errors.is_empty() { Ok(events) } else { Err(batch_refused(errors)) }
+}
+
+fn batch_refused(errors: Vec<EventProblem>) -> Refused {
+    let detail = format!("{} of the batch's events are invalid; none was stored", errors.len());
+    let mut refused = Refused::new(StatusCode::BAD_REQUEST, detail);
+    refused.problem.errors = errors;
+    refused
+}
+
+fn unadmitted(refusal: &Refusal) -> Refused {
+    match refusal {
+        Refusal::NotStored(error) => not_stored(error.clone()),
+        Refusal::Invalid(invalid) => Refused::new(StatusCode::BAD_REQUEST, invalid.to_string())
+            .naming(invalid.field.clone().into_owned()),
+        error => {
+            Refused::new(StatusCode::BAD_REQUEST, error.to_string()).naming("knativebrokerttl")
+        }
+    }
+}
+
+fn not_stored(error: PublishError) -> Refused {
+    let detail = error.to_string();
+    let unavailable = Refused::new(StatusCode::SERVICE_UNAVAILABLE, detail.clone());
+    match error {
+        PublishError::TooLarge { .. } => Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+        PublishError::Full { retry_after, .. } => unavailable.after(retry_after),
+        PublishError::Down { .. } => unavailable.after(DRAINING_RETRY),
+        _ => unavailable.after(UNKNOWN_RETRY),
+    }
+}
+
+fn undecodable(error: DecodeError) -> Refused {
+    let detail = error.to_string();
+    match error {
+        DecodeError::UnsupportedMediaType { .. } | DecodeError::UnsupportedEncoding { .. } => {
+            Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+        }
+        DecodeError::Invalid(invalid) => {
+            Refused::new(StatusCode::BAD_REQUEST, detail).naming(invalid.field.into_owned())
+        }
+        _ => Refused::new(StatusCode::BAD_REQUEST, detail),
+    }
+}

@@ -1,0 +1,240 @@
+//! One worker: a thread with its own runtime, listening socket, readers, lanes and connections.
+
+use std::{collections::HashMap, io, net::TcpListener, rc::Rc, sync::Arc, thread::JoinHandle};
+
+use arc_swap::ArcSwap;
+use channel::{Channel, Name};
+use dispatcher::{
+    Fanout, LaneReport, Settings, Worker,
+    http::{Client, ClientSettings},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::LocalSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::ingress::{self, Connections, Gates, Ingress, IngressTally, Limits};
+
+/// Orders that may wait for a worker.
+const MAILBOX_LEN: usize = 64;
+
+/// How often a worker closes connections that nobody uses any more.
+const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// An order to a worker, from the control side. None of them is on an event's way.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept connections, now that the resources are in place.
+    Accept {
+        /// The worker's own socket.
+        listener: TcpListener,
+    },
+    /// Read the broker's channel and dispatch its events, until the channel is closed and empty.
+    Open {
+        /// The broker.
+        fanout: Arc<Fanout>,
+        /// Its channel.
+        channel: Arc<dyn Channel>,
+    },
+    /// Follow a change of the broker's triggers.
+    Refresh {
+        /// The broker.
+        fanout: Arc<Fanout>,
+    },
+    /// Forget a deleted broker.
+    Forget {
+        /// The broker.
+        broker: Name,
+    },
+    /// Say what became of events.
+    Report {
+        /// Where to.
+        reply: oneshot::Sender<WorkerReport>,
+    },
+    /// Send dead letters again; answers how many were taken on.
+    Redrive {
+        /// The broker that holds them.
+        fanout: Arc<Fanout>,
+        /// Which ones.
+        ids: Vec<u64>,
+        /// Where to.
+        reply: oneshot::Sender<usize>,
+    },
+    /// Say how many events have not reached their end.
+    Pending {
+        /// Where to.
+        reply: oneshot::Sender<usize>,
+    },
+    /// Say the ids of events that wait, at most so many.
+    WaitingIds {
+        /// How many at most.
+        limit: usize,
+        /// Where to.
+        reply: oneshot::Sender<Vec<String>>,
+    },
+}
+
+/// What one worker reports.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerReport {
+    /// The lanes of each broker.
+    pub lanes: Vec<(Name, Vec<LaneReport>)>,
+    /// What the way in has seen, by broker.
+    pub ingress: HashMap<Option<Name>, IngressTally>,
+}
+
+/// The way to give a worker orders.
+#[derive(Clone, Debug)]
+pub struct Mailbox(mpsc::Sender<Command>);
+
+impl Mailbox {
+    /// Gives an order; waits while many are waiting already.
+    ///
+    /// # Errors
+    ///
+    /// When the worker has ended.
+    pub async fn send(&self, command: Command) -> Result<(), Gone> {
+        self.0.send(command).await.map_err(|_| Gone)
+    }
+
+    /// Asks something; `None` when the worker has ended.
+    pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// The worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker has ended")]
+pub struct Gone;
+
+/// What all workers are given.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The gates of all brokers.
+    pub gates: Arc<ArcSwap<Gates>>,
+    /// The bounds of the way in.
+    pub limits: Limits,
+    /// Open connections.
+    pub connections: Arc<Connections>,
+    /// Whether the process is shutting down.
+    pub draining: Arc<std::sync::atomic::AtomicBool>,
+    /// Ends the way in.
+    pub stop_accepting: CancellationToken,
+    /// Ends the worker.
+    pub stop: CancellationToken,
+    /// What holds for all deliveries.
+    pub settings: Settings,
+    /// What holds for all outgoing connections.
+    pub client: ClientSettings,
+}
+
+/// Starts worker `index`, which obeys its mailbox until `stop` fires.
+///
+/// # Errors
+///
+/// When the thread cannot be started.
+pub fn start(index: usize, shared: Shared) -> io::Result<(Mailbox, JoinHandle<io::Result<()>>)> {
+    let (sender, commands) = mpsc::channel(MAILBOX_LEN);
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || run(index, &shared, commands))?;
+    Ok((Mailbox(sender), thread))
+}
+
+fn run(index: usize, shared: &Shared, commands: mpsc::Receiver<Command>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let client = Client::new(shared.client.clone());
+        let worker = Worker::new(index, client, shared.settings);
+        let ingress = Ingress::new(
+            index,
+            shared.limits.clone(),
+            Arc::clone(&shared.gates),
+            Arc::clone(&shared.draining),
+        );
+        let tasks = TaskTracker::new();
+        tasks.spawn_local(tidy(Rc::clone(&worker)));
+        Desk { worker, ingress, tasks, shared: shared.clone() }.obey(commands).await;
+    });
+    Ok(())
+    // What is still under way is dropped with the set; its events are not settled.
+}
+
+async fn tidy(worker: Rc<Worker>) {
+    let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        worker.tidy();
+    }
+}
+
+/// Where a worker's orders are carried out.
+struct Desk {
+    worker: Rc<Worker>,
+    ingress: Rc<Ingress>,
+    tasks: TaskTracker,
+    shared: Shared,
+}
+
+impl Desk {
+    async fn obey(&self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let command = tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => return,
+                command = commands.recv() => command,
+            };
+            let Some(command) = command else { return };
+            self.carry_out(command);
+        }
+    }
+
+    fn carry_out(&self, command: Command) {
+        let worker = &self.worker;
+        match command {
+            Command::Accept { listener } => self.accept(listener),
+            Command::Open { fanout, channel } => {
+                let reader = channel.reader(worker.index());
+                self.tasks.spawn_local(Rc::clone(worker).dispatch(fanout, reader));
+            }
+            Command::Refresh { fanout } => worker.refresh(&fanout),
+            Command::Forget { broker } => worker.forget(&broker),
+            Command::Report { reply } => {
+                let ingress = self.ingress.tallies();
+                answer(reply, WorkerReport { lanes: worker.report(), ingress });
+            }
+            Command::Redrive { fanout, ids, reply } => {
+                answer(reply, ids.into_iter().filter(|&id| worker.redrive(&fanout, id)).count());
+            }
+            Command::Pending { reply } => answer(reply, worker.pending()),
+            Command::WaitingIds { limit, reply } => answer(reply, worker.waiting_ids(limit)),
+        }
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "a worker cannot listen");
+                return;
+            }
+        };
+        self.tasks.spawn_local(ingress::serve(
+            listener,
+            Rc::clone(&self.ingress),
+            Arc::clone(&self.shared.connections),
+            self.shared.stop_accepting.clone(),
+        ));
+    }
+}
+
+/// Whoever asked may have given up; then nobody needs the answer.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    drop(reply.send(value));
+}
