@@ -1,12 +1,12 @@
 //! HTTP/1.1 on a socket, read strictly and written as told: bytes -> messages.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -108,6 +108,14 @@ impl Wire {
     pub async fn connect(to: SocketAddr) -> io::Result<Self> {
         let stream =
             timeout(CONNECT, TcpStream::connect(to)).await.map_err(|_| late("connect"))??;
+        Ok(Self::new(stream))
+    }
+
+    /// Connects from another address of this machine, as another client would.
+    pub async fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let stream = timeout(CONNECT, socket.connect(to)).await.map_err(|_| late("connect"))??;
         Ok(Self::new(stream))
     }
 

@@ -1,6 +1,7 @@
 //! Quick or long, and where the dice come from.
 
 use std::env;
+use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Whether `CATCHMENT_TEST_LONG=1` asks for minutes and random seeds instead of seconds and fixed ones.
@@ -14,13 +15,16 @@ pub fn pick<T>(quick: T, long: T) -> T {
     if is_long() { long } else { quick }
 }
 
-/// Says on stdout that a test did not run, and why. The test runner hides the words of a test that passes, so
-/// `tests/run` shows every line that starts with `did not run:`.
+/// Says something even when the test passes: the test runner hides only what is printed by macros.
+pub fn say(what: &str) {
+    writeln!(std::io::stderr(), "\n{what}").ok();
+}
+
+/// Says that a test did not run, and why; `tests/run` repeats these lines at the end. With
+/// `CATCHMENT_TEST_STRICT` set it is a failure.
 pub fn say_not_run(what: &str, why: &str) {
-    println!("did not run: {what}: {why}");
-    if env::var("CATCHMENT_TEST_STRICT").is_ok() {
-        panic!("{what} did not run: {why}");
-    }
+    say(&format!("did not run: {what}: {why}"));
+    assert!(env::var("CATCHMENT_TEST_STRICT").is_err(), "{what} did not run: {why}");
 }
 
 /// A source of chance whose seed is printed, so that a failed run can be repeated with `CATCHMENT_TEST_SEED`.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::pace::say;
 use crate::wait::within;
 
 /// A limit that the process is started under.
@@ -68,7 +69,10 @@ impl Process {
                 Limit::Files(files) => writeln!(script, "ulimit -n {files}").unwrap(),
                 Limit::Memory(bytes) => match make_cgroup(*bytes) {
                     Ok(folder) => {
-                        println!("memory limit of {bytes} bytes by cgroup {}", folder.display());
+                        say(&format!(
+                            "memory limit of {bytes} bytes by cgroup {}",
+                            folder.display()
+                        ));
                         writeln!(script, "echo $$ > '{}'", folder.join("cgroup.procs").display())
                             .unwrap();
                         cgroup = Some(folder);
@@ -216,6 +220,13 @@ fn collect(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinH
             line.clear();
         }
     })
+}
+
+/// Whether [`Limit::Memory`] will be a cgroup, which the program can see, or only `RLIMIT_DATA`.
+#[must_use]
+pub fn has_cgroups() -> bool {
+    let made = make_cgroup(u64::MAX / 2);
+    made.is_ok_and(|folder| fs::remove_dir(folder).is_ok())
 }
 
 fn make_cgroup(bytes: u64) -> Result<PathBuf, String> {

@@ -10,6 +10,7 @@ use crate::producer::Producer;
 use crate::program::{Program, Setup};
 use crate::sample::{Mode, Sample};
 use crate::subscriber::Subscriber;
+use crate::wait::eventually;
 
 /// How long a program may take for what it should do at once, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -19,6 +20,7 @@ pub const SOON: Duration = Duration::from_secs(15);
 pub struct Scene {
     brokers: Vec<Broker>,
     triggers: Vec<(Trigger, Subscriber)>,
+    unwatched: Vec<Trigger>,
     setup: Setup,
 }
 
@@ -32,7 +34,12 @@ impl Scene {
     /// One broker, no trigger.
     #[must_use]
     pub fn new() -> Self {
-        Self { brokers: vec![Broker::named("default")], triggers: Vec::new(), setup: Setup::new() }
+        Self {
+            brokers: vec![Broker::named("default")],
+            triggers: Vec::new(),
+            unwatched: Vec::new(),
+            setup: Setup::new(),
+        }
     }
 
     /// Adds a broker, or replaces the one of the same name.
@@ -47,6 +54,13 @@ impl Scene {
     #[must_use]
     pub fn trigger(mut self, trigger: Trigger, subscriber: &Subscriber) -> Self {
         self.triggers.push((trigger.to(subscriber), subscriber.clone()));
+        self
+    }
+
+    /// Adds a trigger that the oracle does not answer for: its subscriber's outcomes are not clear.
+    #[must_use]
+    pub fn unwatched(mut self, trigger: Trigger, subscriber: &Subscriber) -> Self {
+        self.unwatched.push(trigger.to(subscriber));
         self
     }
 
@@ -69,6 +83,9 @@ impl Scene {
             let broker = self.brokers.iter().find(|broker| broker.name == trigger.broker);
             let delivery = broker.and_then(|broker| broker.delivery.as_ref());
             oracle.watch(trigger, delivery, subscriber);
+        }
+        for trigger in &self.unwatched {
+            manifests.trigger(trigger);
         }
         let program = self.setup.path(manifests.path()).start().await;
         Running { program, manifests, oracle }
@@ -132,6 +149,21 @@ impl Running {
     /// Waits until nothing waits and nothing is in flight.
     pub async fn settled(&self, deadline: Duration) {
         self.oracle.settled(&self.admin(), deadline).await;
+    }
+
+    /// Waits until a trigger, as `namespace/name`, is there and ready.
+    pub async fn admin_has(&self, trigger: &str) {
+        let admin = self.admin();
+        let path = format!("/api/v1/triggers/{trigger}");
+        let is_there = || async {
+            let answer = admin.get(&path).await;
+            if answer.status == 200 && answer.json()["ready"] == true {
+                Ok(())
+            } else {
+                Err(answer.text())
+            }
+        };
+        eventually(SOON, is_there).await;
     }
 
     /// Gathers what is known now.
