@@ -9,6 +9,8 @@ pub mod evidence;
 pub mod filter;
 pub mod ledger;
 pub mod observer;
+#[cfg(test)]
+mod tests;
 pub mod verdicts;
 
 use std::sync::Arc;
