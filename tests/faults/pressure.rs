@@ -7,8 +7,7 @@ use harness::oracle::assert_all;
 use harness::process::{Limit, has_cgroups};
 use harness::sample::Mode;
 use harness::scene::numbered;
-use harness::{Answer, Broker, Scene, Subscriber, Trigger, eventually, pick};
-use serde_json::json;
+use harness::{Answer, Scene, Subscriber, Trigger, eventually, pick};
 
 use crate::{HEALED, MIB, SOON, steady};
 
@@ -18,8 +17,8 @@ async fn producers_that_are_too_fast_are_refused_and_all_that_was_accepted_arriv
     slow.always(Answer::status(200).after(Duration::from_millis(100)));
     let bound = pick(400, 20_000);
     let running = Scene::new()
-        .broker(Broker::named("default").channel(json!({"maxEvents": bound})))
         .trigger(Trigger::named("slow"), &slow)
+        .setup(|setup| setup.memory_bounds(None, Some(bound)))
         .start()
         .await;
     let observer = running.observe();
@@ -48,14 +47,10 @@ async fn events_of_one_mebibyte_live_in_128() {
     let slow = Subscriber::start().await;
     slow.always(Answer::Hang);
     // The program sees the limit of a cgroup; another one it has to be told.
-    let mut broker = Broker::named("default");
-    if !has_cgroups() {
-        broker = broker.channel(json!({"maxBytes": 40 * MIB}));
-    }
+    let told = (!has_cgroups()).then_some(40 * MIB);
     let mut running = Scene::new()
-        .broker(broker)
         .trigger(Trigger::named("slow"), &slow)
-        .setup(|setup| setup.limit(Limit::Memory(128 * MIB)))
+        .setup(|setup| setup.limit(Limit::Memory(128 * MIB)).memory_bounds(told, None))
         .start()
         .await;
     let observer = running.observe();

@@ -30,7 +30,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// So many retries, each after about the same delay (ISO 8601).
+    /// So many retries, after once the delay, twice the delay and so on (ISO 8601).
     #[must_use]
     pub fn retry(times: u32, delay: &str) -> Self {
         Self {
@@ -108,15 +108,13 @@ pub struct Broker {
     pub name: String,
     /// Its `delivery`.
     pub delivery: Option<Delivery>,
-    /// The `spec` of its memory channel, written as a `ConfigMap` beside it.
-    pub channel: Option<Value>,
 }
 
 impl Broker {
     /// A broker in namespace `default`.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { namespace: "default".into(), name: name.to_owned(), delivery: None, channel: None }
+        Self { namespace: "default".into(), name: name.to_owned(), delivery: None }
     }
 
     /// Sets its `delivery`.
@@ -126,44 +124,17 @@ impl Broker {
         self
     }
 
-    /// Bounds its memory channel.
-    #[must_use]
-    pub fn channel(mut self, spec: Value) -> Self {
-        self.channel = Some(spec);
-        self
-    }
-
     /// Its manifest.
     #[must_use]
     pub fn yaml(&self) -> String {
-        let mut spec = Map::new();
-        let mut documents = String::new();
-        if let Some(channel) = &self.channel {
-            let config = format!("{}-channel", self.name);
-            let template = json!({
-                "apiVersion": "messaging.knative.dev/v1", "kind": "InMemoryChannel", "spec": channel,
-            });
-            documents = yaml(&json!({
-                "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": config, "namespace": self.namespace},
-                "data": {"channel-template-spec": yaml(&template)},
-            }));
-            documents.push_str("---\n");
-            spec.insert("config".into(), json!({
-                "apiVersion": "v1", "kind": "ConfigMap", "name": config, "namespace": self.namespace,
-            }));
-        }
-        if let Some(delivery) = &self.delivery {
-            spec.insert("delivery".into(), delivery.value());
-        }
         let mut broker = json!({
             "apiVersion": "eventing.knative.dev/v1", "kind": "Broker",
             "metadata": {"name": self.name, "namespace": self.namespace},
         });
-        if !spec.is_empty() {
-            broker["spec"] = Value::Object(spec);
+        if let Some(delivery) = &self.delivery {
+            broker["spec"] = json!({"delivery": delivery.value()});
         }
-        documents + &yaml(&broker)
+        yaml(&broker)
     }
 }
 

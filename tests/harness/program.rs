@@ -1,14 +1,17 @@
 //! The binary under test: where it is, how it is started, asked, signalled and ended.
 
 use std::env;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::{Map, json};
 use tempfile::TempDir;
 
 use crate::admin::Admin;
+use crate::manifest::yaml;
 use crate::process::{Exit, Limit, Process};
 use crate::producer::Producer;
 use crate::wait::within;
@@ -43,6 +46,7 @@ pub struct Setup {
     limits: Vec<Limit>,
     listen: Option<SocketAddr>,
     workers: Option<usize>,
+    config: Option<String>,
 }
 
 impl Setup {
@@ -94,6 +98,18 @@ impl Setup {
         self
     }
 
+    /// Bounds what the memory channel holds, in bytes and in events, by a configuration file.
+    #[must_use]
+    pub fn memory_bounds(mut self, bytes: Option<u64>, events: Option<usize>) -> Self {
+        let mut memory = Map::new();
+        memory.extend(bytes.map(|bytes| ("maxBytes".to_owned(), json!(bytes))));
+        memory.extend(events.map(|events| ("maxEvents".to_owned(), json!(events))));
+        if !memory.is_empty() {
+            self.config = Some(yaml(&json!({"channel": {"memory": memory}})));
+        }
+        self
+    }
+
     /// Starts it and gives it back at once, ready or not.
     #[must_use]
     pub fn spawn(self) -> Starting {
@@ -103,8 +119,13 @@ impl Setup {
         args.extend(self.paths.iter().map(|path| path.display().to_string()));
         args.extend(["--listen".to_owned(), self.listen.unwrap_or(any).to_string()]);
         args.extend(["--admin".to_owned(), any.to_string()]);
-        args.extend(["--data".to_owned(), data.path().display().to_string()]);
+        args.extend(["--data".to_owned(), data.path().join("data").display().to_string()]);
         args.extend(["--workers".to_owned(), self.workers.unwrap_or(2).to_string()]);
+        if let Some(config) = self.config {
+            let file = data.path().join("config.yaml");
+            fs::write(&file, config).expect("a writable folder");
+            args.extend(["--config".to_owned(), file.display().to_string()]);
+        }
         args.extend(self.args);
         let process = Process::start(&binary(), &args, &self.env, &self.limits);
         Starting { process, data }

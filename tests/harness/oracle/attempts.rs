@@ -12,6 +12,9 @@ const SLACK: Duration = Duration::from_millis(10);
 /// An answer that took this much less than the timeout must have been seen.
 const MARGIN: f64 = 0.5;
 
+/// The longest delay before jitter.
+const CAP: Duration = Duration::from_secs(300);
+
 /// The lower end of the jitter around a delay.
 const JITTER_MIN: f64 = 0.8;
 
@@ -138,12 +141,14 @@ fn early(deliveries: &[&Received], policy: Policy, mut complain: impl FnMut(Stri
         if status < 300 {
             continue;
         }
+        // The waits are d, 2d, 3d or d, 2d, 4d.
+        let steps = u32::try_from(number).unwrap_or(u32::MAX);
         let factor = if policy.is_exponential {
-            2_f64.powi(i32::try_from(number).unwrap_or(30).min(30))
+            2_f64.powi(steps.min(10).cast_signed())
         } else {
-            1.0
+            f64::from(steps) + 1.0
         };
-        let due = policy.delay.mul_f64(factor * JITTER_MIN);
+        let due = policy.delay.mul_f64(factor).min(CAP).mul_f64(JITTER_MIN);
         let waited = pair[1].at.saturating_duration_since(at);
         if waited + SLACK < due {
             complain(format!("retry {} came after {waited:?}, due after {due:?}", number + 1));
