@@ -63,7 +63,7 @@ pub enum Ended {
     Answered {
         /// Its status.
         status: u16,
-        /// When its last byte was handed to the socket.
+        /// When it began to be written.
         at: Instant,
     },
     /// The connection ended, or bytes were written that are no whole response.
@@ -265,7 +265,7 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
             Ok(Some(request)) => {
                 let (order, answer) = shared.enter(request, connection);
                 // If this task is aborted while it answers, the record says so.
-                let mut guard = Unanswered { shared: &shared, order, ended: None };
+                let mut guard = Unanswered { shared: &shared, order, is_answered: false };
                 let goes_on = give(&mut wire, answer, &mut guard).await;
                 drop(guard);
                 if !goes_on {
@@ -283,16 +283,24 @@ async fn serve(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
     }
 }
 
+/// Keeps the record of one request true, also when the task that answers it is aborted.
 struct Unanswered<'a> {
     shared: &'a Shared,
     order: usize,
-    ended: Option<Ended>,
+    is_answered: bool,
+}
+
+impl Unanswered<'_> {
+    fn note(&self, ended: Ended) {
+        self.shared.record.lock().unwrap().requests[self.order].ended = ended;
+    }
 }
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        let ended = self.ended.unwrap_or(Ended::Broken { at: Instant::now() });
-        self.shared.record.lock().unwrap().requests[self.order].ended = ended;
+        if !self.is_answered {
+            self.note(Ended::Broken { at: Instant::now() });
+        }
     }
 }
 
@@ -309,10 +317,12 @@ async fn give(wire: &mut Wire, answer: Answer, guard: &mut Unanswered<'_>) -> bo
         }
         Answer::Reply(reply) => {
             sleep(reply.delay).await;
+            // Written down first: the program may have counted before this task runs again.
+            guard.note(Ended::Answered { status: reply.status, at: Instant::now() });
             if wire.write(&reply.bytes()).await.is_err() {
                 return false;
             }
-            guard.ended = Some(Ended::Answered { status: reply.status, at: Instant::now() });
+            guard.is_answered = true;
             if let Some(pause) = reply.closes_after {
                 sleep(pause).await;
             }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::oracle::observer::is_balanced;
-use crate::oracle::{Evidence, Letter, Outcome, wants};
+use crate::oracle::{Evidence, Letter, Outcome, Sent, Watched, wants};
 use crate::process::Exit;
 use crate::program::Ended;
 use crate::seen::{ADDED, ADDED_DEAD, Seen};
@@ -128,10 +128,8 @@ impl Evidence {
                             verdict.violation(format!("{name}: {:?} was never sent", seen.key()))
                         }
                         Some(sent) if !wants(&watched.trigger, sent) => {
-                            verdict.violation(format!(
-                                "{name}: does not want {:?}",
-                                sent.sample.attributes
-                            ));
+                            verdict
+                                .violation(format!("{name}: does not want {}", attributes(sent)));
                         }
                         Some(_) => {}
                     },
@@ -179,8 +177,7 @@ impl Evidence {
             for what in letter_problems(letter) {
                 verdict.violation(format!("{name}: {what}"));
             }
-            let mine =
-                |one: &&crate::oracle::Watched| one.trigger.full_name() == letter.listed.trigger;
+            let mine = |one: &&Watched| one.trigger.full_name() == letter.listed.trigger;
             let Some(watched) = self.watched.iter().find(mine) else { continue };
             if letter.listed.destination != watched.trigger.subscriber
                 && letter.listed.reason != "reply"
@@ -238,7 +235,7 @@ impl Evidence {
     #[must_use]
     pub fn refusals_honest(&self) -> Verdict {
         let mut verdict = Verdict::new("I12 refusals are honest");
-        let refused = |one: &&crate::oracle::Sent| matches!(one.outcome, Outcome::Refused(_));
+        let refused = |one: &&Sent| matches!(one.outcome, Outcome::Refused(_));
         let refused: HashSet<_> =
             self.sent.iter().filter(refused).map(|one| one.sample.key()).collect();
         verdict.checked = refused.len();
@@ -303,6 +300,11 @@ impl Evidence {
         }
         verdict
     }
+}
+
+fn attributes(sent: &Sent) -> String {
+    let all = sent.sample.attributes.iter().map(|one| format!("{}={:?}", one.name, one.text));
+    all.collect::<Vec<_>>().join(" ")
 }
 
 fn letter_problems(letter: &Letter) -> Vec<String> {
