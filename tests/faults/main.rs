@@ -1,0 +1,42 @@
+//! What breaks, under steady load, each ending with the oracle's verdict (reliability 6.3).
+//!
+//! Every scenario has a quick form of seconds and, with `CATCHMENT_TEST_LONG=1`, a long one of minutes: the same
+//! function with other numbers and random seeds.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and what did not run is said on stdout"
+)]
+
+mod churn;
+mod garbage;
+mod loops;
+mod outage;
+mod poison;
+mod pressure;
+mod reuse;
+mod silence;
+mod sinks;
+mod slow_producers;
+mod stopping;
+
+use std::time::Duration;
+
+use harness::load::Load;
+use harness::scene::numbered;
+
+/// What should happen at once may take so long on a busy machine.
+const SOON: Duration = harness::scene::SOON;
+
+/// After an outage a breaker may wait for its next probe.
+const HEALED: Duration = Duration::from_secs(90);
+
+const MIB: u64 = 1024 * 1024;
+
+/// So many small events of one type at a rate.
+fn steady(scenario: &'static str, events: usize, per_second: u32) -> Load {
+    Load::new(events, move |number| numbered(scenario, number, "t", 300)).per_second(per_second)
+}
