@@ -26,14 +26,14 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1024)]
     pub(crate) body: usize,
     /// Subscribers that each event goes to; a row for each number
-    #[arg(long, value_delimiter = ',', default_value = "1,10")]
+    #[arg(long, value_delimiter = ',', default_value = "1,10", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) fan_out: Vec<u16>,
     /// Triggers in the row of which one matches
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) triggers: u32,
     /// Worker threads of each server [default: one a core]
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers: Option<u16>,
     /// The comparisons to make [default: fan-out,triggers]
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<Comparison>,
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) memory: bool,
     /// Events to send with --memory
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) events: u64,
     /// Exit with 1 when a figure misses its mark in every round
     #[arg(long)]
@@ -62,7 +62,7 @@ pub(crate) struct Args {
 impl Args {
     /// Worker threads of each server.
     pub(crate) fn workers(&self) -> usize {
-        self.workers.unwrap_or_else(cores)
+        self.workers.map_or_else(cores, usize::from)
     }
 
     /// The comparisons that were asked for.

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
     time::Duration,
 };
@@ -38,10 +38,9 @@ impl Process {
 
     /// Starts `command`, called `name` in messages.
     pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self, Failure> {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("cannot start {name}: {error}"))?;
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| {
+            format!("cannot start {}: {error}", command.get_program().display())
+        })?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().ok_or("no stdout")?;
         let (tx, lines) = sync_channel(LINES_MAX);
@@ -62,8 +61,11 @@ impl Process {
 
     /// The next line on stdout, waited for at most `limit`.
     pub(crate) fn line(&self, limit: Duration) -> Result<String, Failure> {
-        let line = self.lines.recv_timeout(limit);
-        Ok(line.map_err(|_| format!("{} said nothing in {limit:?}, or ended", self.name))?)
+        let line = self.lines.recv_timeout(limit).map_err(|why| match why {
+            RecvTimeoutError::Timeout => format!("{} said nothing in {limit:?}", self.name),
+            RecvTimeoutError::Disconnected => format!("{} ended", self.name),
+        });
+        Ok(line?)
     }
 
     /// The next line as JSON.

@@ -146,8 +146,16 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:36} {:>24} {:>22} {:>8} {:>8} {:>22} {:>8} {:>8}",
-            "CPU us an event", "events/s", "server", "sinks", "load", "all three", "MiB", "foreign"
+            "{:36} {:>24} {:>22} {:>8} {:>8} {:>22} {:>8} {:>8} {:>8}",
+            "CPU us an event",
+            "events/s",
+            "server",
+            "sinks",
+            "load",
+            "all three",
+            "drain s",
+            "MiB",
+            "foreign"
         )?;
         for row in &self.rows {
             writeln!(f, "{row}")?;
@@ -181,13 +189,14 @@ impl fmt::Display for RowReport {
         let mark = if self.samples.iter().any(is_disturbed) { "*" } else { "" };
         write!(
             f,
-            "{:36} {:>24} {:>22} {:>8} {:>8} {:>22} {:>8} {:>8}",
+            "{:36} {:>24} {:>22} {:>8} {:>8} {:>22} {:>8} {:>8} {:>8}",
             self.name.to_string(),
             spread(|sample| sample.events_per_second, 0),
             spread(|sample| sample.server_us, 1),
             median(|sample| sample.sink_us),
             median(|sample| sample.load_us),
             spread(Sample::total_us, 1),
+            median(|sample| sample.drain_seconds),
             median(|sample| sample.memory.resident_mib),
             format!("{foreign:.2}{mark}"),
         )

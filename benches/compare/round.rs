@@ -213,7 +213,13 @@ impl Stage {
             return Err("no event was sent".into());
         }
         let memory = machine::memory(self.pid())?;
-        Ok(after.since(&before, events, memory, after.at - loaded))
+        let sample = after.since(&before, events, memory, after.at - loaded);
+        if sample.server_us <= 0.0 {
+            return Err(
+                "the server's process used no CPU: is it a script around the server?".into()
+            );
+        }
+        Ok(sample)
     }
 
     /// The server's process.
