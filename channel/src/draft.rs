@@ -1,6 +1,6 @@
 //! An event under construction: each attribute is checked as it is added.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     Invalid,
@@ -69,18 +69,18 @@ impl Draft {
     /// Adds an attribute as it stands in a `ce-` header, `name` without the prefix and in lower case.
     ///
     /// The bytes are kept as they are; filters see them with quoting and percent-coding undone
-    /// (HTTP binding 3.1.3.2).
+    /// (HTTP binding 3.1.3.2). A URI that is one only before that is seen as it stands: its sender,
+    /// like Knative, does not code header values, and the percent signs are the URI's own.
     ///
     /// # Errors
     ///
     /// When the name or value breaks a rule, or the attribute is there already.
     pub fn push_wire(&mut self, name: &str, wire: &[u8]) -> Result<(), Invalid> {
         self.check_new(name)?;
-        let text = percent::decode(wire).map_err(|rule| Invalid::new(name.to_owned(), rule))?;
-        rules::check(self.spec_version, name, &text)?;
+        let text = self.checked_text(name, wire)?;
         let decoded = match text {
-            std::borrow::Cow::Borrowed(_) => None,
-            std::borrow::Cow::Owned(ref text) => Some(text.as_str()),
+            Cow::Borrowed(_) => None,
+            Cow::Owned(ref text) => Some(text.as_str()),
         };
         self.write(name, wire, decoded, Kind::String);
         Ok(())
@@ -93,6 +93,7 @@ impl Draft {
     /// As [`Draft::push_wire`].
     pub fn push_text(&mut self, name: &str, text: &str, kind: Kind) -> Result<(), Invalid> {
         self.check_new(name)?;
+        rules::check_kind(name, text, kind)?;
         rules::check(self.spec_version, name, text)?;
         self.write_text(name, text, kind);
         Ok(())
@@ -191,23 +192,27 @@ impl Draft {
         cost(&self.table, self.data.as_ref()) + self.carried.len()
     }
 
+    /// The first required attribute that is missing, as a problem (CloudEvents 1.0.2, section 3.1.1).
+    pub(crate) fn missing(&self) -> Option<Invalid> {
+        ["id", "source", "type"]
+            .into_iter()
+            .find(|name| self.table.find(name).is_none())
+            .map(|name| Invalid::new(name, rules::MISSING_RULE))
+    }
+
     /// The event, if all that must be there is there.
     ///
     /// # Errors
     ///
     /// When `id`, `source` or `type` is missing (CloudEvents 1.0.2, section 3.1.1).
     pub fn finish(mut self) -> Result<Event, Invalid> {
-        for name in ["id", "source", "type"] {
-            if self.table.find(name).is_none() {
-                return Err(Invalid::new(name, "required attribute is missing"));
-            }
+        if let Some(missing) = self.missing() {
+            return Err(missing);
         }
         let attributes_len = self.table.head.len();
         self.table.head.extend_from_slice(&self.carried);
         let length = self.data.as_ref().map_or(0, |data| data.bytes.len());
-        self.table.head.extend_from_slice(b"content-length: ");
-        write_number(&mut self.table.head, length);
-        self.table.head.extend_from_slice(b"\r\n");
+        write_content_length(&mut self.table.head, length);
         Ok(Event(Arc::new(Inner {
             spec_version: self.spec_version,
             carried_len: self.carried.len(),
@@ -225,6 +230,20 @@ impl Draft {
             return Err(Invalid::new(name.to_owned(), "must not be there more than once"));
         }
         Ok(())
+    }
+
+    fn checked_text<'a>(&self, name: &str, wire: &'a [u8]) -> Result<Cow<'a, str>, Invalid> {
+        let checked = percent::decode(wire)
+            .map_err(|rule| Invalid::new(name.to_owned(), rule))
+            .and_then(|text| rules::check(self.spec_version, name, &text).map(|()| text));
+        match (checked, std::str::from_utf8(wire)) {
+            (Err(_), Ok(uri))
+                if rules::is_uri(name) && rules::check(self.spec_version, name, uri).is_ok() =>
+            {
+                Ok(Cow::Borrowed(uri))
+            }
+            (checked, _) => checked,
+        }
     }
 
     fn write_text(&mut self, name: &str, text: &str, kind: Kind) {
@@ -274,6 +293,12 @@ fn write_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.extend_from_slice(name.as_bytes());
     head.extend_from_slice(SEPARATOR);
     head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn write_content_length(head: &mut Vec<u8>, bytes: usize) {
+    head.extend_from_slice(b"content-length: ");
+    write_number(head, bytes);
     head.extend_from_slice(b"\r\n");
 }
 

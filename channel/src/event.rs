@@ -53,7 +53,7 @@ pub enum Kind {
 pub enum Form {
     /// The body of a binary-mode message.
     Opaque,
-    /// The raw text of a JSON value, the `data` member of a structured event.
+    /// The raw text of one JSON value, the `data` member of a structured event.
     Json,
     /// The content of a JSON string whose media type is not JSON.
     Text,
@@ -104,6 +104,9 @@ pub(crate) type Spans = SmallVec<[Span; 12]>;
 
 /// The name that the `content-type` header stands for.
 pub(crate) const DATACONTENTTYPE: &str = "datacontenttype";
+
+/// Says in version 0.3 that the data is encoded; an extension like any other in 1.0.
+pub(crate) const DATACONTENTENCODING: &str = "datacontentencoding";
 
 /// The header block under construction or finished, and where its attributes are.
 ///

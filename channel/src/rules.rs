@@ -1,9 +1,63 @@
 //! What CloudEvents 1.0.2 asks of names and values of attributes (sections 3, 3.1 and 3.2).
 
-use crate::{Invalid, event::SpecVersion};
+use std::borrow::Cow;
+
+use crate::{
+    Invalid,
+    event::{Kind, SpecVersion},
+};
 
 /// Longest attribute name that is taken. The specification only advises against more than 20.
 pub const NAME_BYTES_MAX: usize = 64;
+
+pub(crate) const MISSING_RULE: &str = "required attribute is missing";
+
+pub(crate) const SPECVERSION_RULE: &str = "must be 1.0 or 0.3";
+
+/// Whether the specification itself defines the attribute; all others are extensions.
+pub(crate) fn is_core(version: SpecVersion, name: &str) -> bool {
+    match name {
+        "id" | "source" | "type" | "specversion" | "datacontenttype" | "subject" | "time" => true,
+        "dataschema" => version == SpecVersion::V10,
+        "schemaurl" | "datacontentencoding" => version == SpecVersion::V03,
+        _ => false,
+    }
+}
+
+/// Whether the attribute holds a URI or URI-reference in any version.
+pub(crate) fn is_uri(name: &str) -> bool {
+    matches!(name, "source" | "dataschema" | "schemaurl")
+}
+
+/// What stands in an error for the empty name.
+pub(crate) const NO_NAME: &str = "\"\"";
+
+/// A name as it may stand in an error: not empty and not long.
+pub(crate) fn shown_name(name: &str) -> Cow<'static, str> {
+    match name.char_indices().nth(NAME_BYTES_MAX) {
+        _ if name.is_empty() => Cow::Borrowed(NO_NAME),
+        None => Cow::Owned(name.to_owned()),
+        Some((end, _)) => Cow::Owned(format!("{}…", name.get(..end).unwrap_or_default())),
+    }
+}
+
+/// Checks that `text` is the canonical text of a value of `kind` (CloudEvents 3.1).
+pub(crate) fn check_kind(name: &str, text: &str, kind: Kind) -> Result<(), Invalid> {
+    let rule = match kind {
+        Kind::Integer if !is_integer(text) => {
+            "must be an integer of 32 bits, without fraction and exponent (CloudEvents 3.1)"
+        }
+        Kind::Boolean if !matches!(text, "true" | "false") => "must be true or false",
+        _ => return Ok(()),
+    };
+    Err(Invalid::new(shown_name(name), rule))
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_canonical = digits == "0" || !digits.starts_with(['0', '+']);
+    is_canonical && text.parse::<i32>().is_ok()
+}
 
 /// Checks a name: lower-case letters and digits, and not `data`.
 pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
@@ -18,7 +72,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
     } else {
         return Ok(());
     };
-    Err(Invalid::new(name.to_owned(), rule))
+    Err(Invalid::new(shown_name(name), rule))
 }
 
 /// Checks the value of a well-known attribute or extension; `name` has passed [`check_name`].
@@ -38,12 +92,18 @@ pub(crate) fn check(version: SpecVersion, name: &str, text: &str) -> Result<(), 
         }
         "datacontenttype" if !is_media_type(text) => "must be a media type (RFC 2046)",
         "time" if !is_timestamp(text) => "must be a timestamp with seconds and offset (RFC 3339)",
-        _ if text.chars().any(is_forbidden) => {
+        _ if has_forbidden(text) => {
             "must not contain control characters or noncharacters (CloudEvents 3.1)"
         }
         _ => return Ok(()),
     };
     Err(Invalid::new(name.to_owned(), rule))
+}
+
+fn has_forbidden(text: &str) -> bool {
+    // Nearly all values are printable ASCII, which one pass without branches finds out.
+    let is_plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e));
+    !is_plain && text.chars().any(is_forbidden)
 }
 
 /// Characters that the type String excludes; unpaired surrogates cannot be in a `str`.
@@ -60,6 +120,14 @@ pub(crate) fn is_media_type(text: &str) -> bool {
         return false;
     };
     is_token(kind) && is_token(subtype) && parts.all(is_parameter)
+}
+
+/// The value of a media type's parameter, its quotes cut off.
+pub(crate) fn parameter<'a>(media_type: &'a str, name: &str) -> Option<&'a str> {
+    split_parameters(media_type).skip(1).find_map(|part| {
+        let (found, value) = part.trim().split_once('=')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim_matches('"'))
+    })
 }
 
 /// Splits at semicolons that are not inside a quoted string.

@@ -1,3 +1,9 @@
 //! The wire forms of an event.
 
+mod error;
 pub mod http;
+pub mod json;
+mod limits;
+
+pub use error::{DecodeError, Refused};
+pub use limits::Limits;
