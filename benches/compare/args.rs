@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
+    /// Understood by all benches: measure nothing
+    #[arg(long, hide = true)]
+    pub(crate) test: bool,
     #[command(subcommand)]
     pub(crate) role: Option<Role>,
 }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Some(Role::Forward(it)) => forward::run(it),
         Some(Role::Sink(it)) => sink::run(it),
         Some(Role::Load(it)) => load::run(it),
-        None if args.bench => compare(&args),
+        None if args.bench && !args.test => compare(&args),
         // `cargo test --benches` runs every bench target; this one has nothing quick to say.
         None => writeln!(std::io::stdout(), "compare: runs with `cargo bench` only")
             .map(|()| true)
