@@ -1,0 +1,186 @@
+//! The broker: how its executable is found, what it is given, how it is started.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs::{self, File},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{Failure, process::Process};
+
+/// Where the events are posted to.
+pub(crate) const PATH: &str = "/default/default";
+
+/// The release executable: `CATCHMENT_BIN`, or what `cargo build --release` makes of this workspace
+/// now, so that no old build is measured by mistake.
+pub(crate) fn executable() -> Result<PathBuf, Failure> {
+    if let Some(path) = env::var_os("CATCHMENT_BIN") {
+        return Ok(path.into());
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--package", "broker", "--bin", "catchment"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !built.status.success() {
+        return Err("catchment does not build; CATCHMENT_BIN names one that is built".into());
+    }
+    let messages = String::from_utf8(built.stdout)?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .ok_or_else(|| "cargo named no executable".into())
+}
+
+/// What the broker is asked to route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routes {
+    /// One trigger for each sink, all of which want the event.
+    All,
+    /// So many triggers; the first wants the event, the others its type from another source.
+    OneOf(u32),
+    /// So many triggers, each of which wants a type of its own.
+    Each(u32),
+}
+
+/// A broker that runs, with the folder it runs from.
+#[derive(Debug)]
+pub(crate) struct Catchment {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    _folder: TempDir,
+}
+
+const READY_MAX: Duration = Duration::from_secs(300);
+
+impl Catchment {
+    /// Starts the broker on free ports and waits until it is ready.
+    pub(crate) fn start(
+        executable: &Path,
+        routes: Routes,
+        sinks: &[SocketAddr],
+        workers: usize,
+    ) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        let manifests = folder.path().join("manifests");
+        fs::create_dir(&manifests)?;
+        write_manifests(&manifests, &routes.triggers(sinks))?;
+        let log = folder.path().join("log");
+        let mut command = Command::new(executable);
+        command.arg("serve").arg(&manifests).arg("--data").arg(folder.path().join("data"));
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.arg("--workers").arg(workers.to_string());
+        command.stdin(Stdio::null()).stderr(File::create(&log)?);
+        let process = Process::start("catchment", command)?;
+        let ready = process.line(READY_MAX).and_then(|line| address(&line));
+        match ready {
+            Ok(address) => Ok(Self { process, address, _folder: folder }),
+            Err(error) => Err(format!("{error}\n{}", last_lines(&log)).into()),
+        }
+    }
+}
+
+/// The address of the events in `catchment is ready: events http://HOST:PORT, admin …`.
+fn address(line: &str) -> Result<SocketAddr, Failure> {
+    let rest = line.split_once("events http://").map(|(_, rest)| rest);
+    let address = rest.and_then(|rest| rest.split([',', ' ', '/']).next()?.parse().ok());
+    Ok(address.ok_or_else(|| format!("no address in what catchment said: {line}"))?)
+}
+
+const LOG_LINES: usize = 5;
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(LOG_LINES).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+struct Trigger {
+    ty: String,
+    source: String,
+    sink: SocketAddr,
+}
+
+/// Types that the triggers which want another source are spread over.
+const TYPES: u32 = 20;
+
+impl Routes {
+    fn triggers(self, sinks: &[SocketAddr]) -> Vec<Trigger> {
+        let trigger = |ty: u32, source: &str, sink: &SocketAddr| Trigger {
+            ty: support::ty(ty.into()),
+            source: source.to_owned(),
+            sink: *sink,
+        };
+        match self {
+            Self::All => sinks.iter().map(|sink| trigger(0, support::SOURCE, sink)).collect(),
+            Self::OneOf(count) => (0..count)
+                .zip(sinks.iter().cycle())
+                .map(|(number, sink)| match number {
+                    0 => trigger(0, support::SOURCE, sink),
+                    _ => trigger(number % TYPES, &format!("/apis/v1/sources/{number}"), sink),
+                })
+                .collect(),
+            Self::Each(count) => (0..count)
+                .zip(sinks.iter().cycle())
+                .map(|(number, sink)| trigger(number, support::SOURCE, sink))
+                .collect(),
+        }
+    }
+}
+
+const BROKER: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: memory
+  namespace: default
+data:
+  channel-template-spec: |
+    apiVersion: messaging.knative.dev/v1
+    kind: InMemoryChannel
+---
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata:
+  name: default
+  namespace: default
+spec:
+  config:
+    apiVersion: v1
+    kind: ConfigMap
+    name: memory
+    namespace: default
+";
+
+/// Keeps each file well under the size that the broker reads.
+const TRIGGERS_A_FILE: usize = 500;
+
+fn write_manifests(folder: &Path, triggers: &[Trigger]) -> Result<(), Failure> {
+    fs::write(folder.join("broker.yaml"), BROKER)?;
+    let mut number = 0;
+    for (file, triggers) in triggers.chunks(TRIGGERS_A_FILE).enumerate() {
+        let mut text = String::new();
+        for Trigger { ty, source, sink } in triggers {
+            write!(
+                text,
+                "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\n\
+                 metadata:\n  name: bench-{number}\n  namespace: default\n\
+                 spec:\n  broker: default\n  filter:\n    attributes:\n      \
+                 type: {ty}\n      source: {source}\n  \
+                 subscriber:\n    uri: http://{sink}/\n"
+            )?;
+            number += 1;
+        }
+        fs::write(folder.join(format!("triggers-{file:04}.yaml")), text)?;
+    }
+    Ok(())
+}
