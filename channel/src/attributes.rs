@@ -2,7 +2,8 @@
 
 /// Read access to the context attributes of an event.
 ///
-/// Implemented by [`Event`](crate::Event) and by `cloudevents::Event`, so filters work on both.
+/// A `cloudevents::Event` is turned into an [`Event`](crate::Event) first (see [`crate::sdk`]): it
+/// holds times, URIs and numbers without their text, and a filter must not miss those.
 pub trait Attributes {
     /// The canonical text of attribute `name` (lower case, as in the specification), or `None`
     /// when the event does not have it. Percent-coding of the HTTP binding is already undone.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use crate::{
     Invalid,
     budget::Charge,
-    event::{DATACONTENTTYPE, Data, Event, Inner, Kind, Span, SpecVersion, Table, cost},
+    event::{DATACONTENTTYPE, Data, Event, Inner, Kind, Span, SpecVersion, Table, cost, name_bit},
     percent, rules,
 };
 
@@ -47,6 +47,7 @@ impl Draft {
             head: Vec::with_capacity(inner.table.head.len() + HEAD_CAPACITY),
             spans: inner.table.spans.clone(),
             decoded: inner.table.decoded.clone(),
+            seen: inner.table.seen,
         };
         table
             .head
@@ -77,6 +78,11 @@ impl Draft {
     /// When the name or value breaks a rule, or the attribute is there already.
     pub fn push_wire(&mut self, name: &str, wire: &[u8]) -> Result<(), Invalid> {
         self.check_new(name)?;
+        if percent::is_plain_text(wire) {
+            rules::check_named(self.spec_version, name, wire)?;
+            self.write(name, wire, None, Kind::String);
+            return Ok(());
+        }
         let text = self.checked_text(name, wire)?;
         let decoded = match text {
             Cow::Borrowed(_) => None,
@@ -263,6 +269,7 @@ impl Draft {
             head.extend_from_slice(b"ce-");
             name
         };
+        self.table.seen |= name_bit(written);
         let name_start = position(head.len());
         write_line(head, written, wire);
         let wire_start = name_start + position(written.len()) + position(SEPARATOR.len());
@@ -290,6 +297,7 @@ fn position(len: usize) -> u32 {
 }
 
 fn write_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    head.reserve(name.len() + value.len() + 4);
     head.extend_from_slice(name.as_bytes());
     head.extend_from_slice(SEPARATOR);
     head.extend_from_slice(value);

@@ -119,6 +119,16 @@ pub(crate) struct Table {
     pub(crate) spans: Spans,
     /// Texts that are not the same as their wire form, one after the other.
     pub(crate) decoded: String,
+    /// A bit for each name that was added, so that most names that are not there need no search.
+    pub(crate) seen: u64,
+}
+
+/// The bit of a name as it stands in the head; several names share one.
+pub(crate) fn name_bit(written: &str) -> u64 {
+    let bytes = written.as_bytes();
+    let ends = bytes.first().zip(bytes.last());
+    let mix = ends.map_or(0, |(&first, &last)| usize::from(first) * 3 + usize::from(last) * 5);
+    1 << ((mix + bytes.len() * 7) & 63)
 }
 
 impl Table {
@@ -147,6 +157,9 @@ impl Table {
 
     pub(crate) fn find(&self, name: &str) -> Option<&Span> {
         let wanted = if name == DATACONTENTTYPE { "content-type" } else { name };
+        if self.seen & name_bit(wanted) == 0 {
+            return None;
+        }
         self.spans.iter().find(|span| {
             span.name.1 as usize == wanted.len()
                 && bytes(&self.head, span.name) == wanted.as_bytes()

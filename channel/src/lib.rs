@@ -15,6 +15,7 @@ mod memory;
 mod name;
 mod percent;
 pub mod rules;
+pub mod sdk;
 mod sink;
 
 pub use attributes::Attributes;

@@ -9,6 +9,28 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && byte != b'"' && byte != b'%'
 }
 
+/// Whether all bytes are printable ASCII, space included, with neither quoting nor percent-coding:
+/// then they are their own text, and no rule about characters is broken. Looks at eight at a time.
+pub(crate) fn is_plain_text(bytes: &[u8]) -> bool {
+    let (words, _) = bytes.as_chunks::<8>();
+    let is_plain = |word: &[u8; 8]| is_plain_word(u64::from_le_bytes(*word));
+    match bytes.last_chunk::<8>() {
+        Some(last) => is_plain(last) && words.iter().all(is_plain),
+        None => bytes.iter().all(|&byte| byte == b' ' || self::is_plain(byte)),
+    }
+}
+
+fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // Bit 7 of a byte is set where it is zero; exact as long as no byte below it is.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let special =
+        zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x25)) | zero(word ^ (ONES * 0x7f));
+    (word | below_space | special) & HIGH == 0
+}
+
 /// The header form of `text`, or `None` when it is the text itself.
 pub(crate) fn encode(text: &str) -> Option<String> {
     if text.bytes().all(is_plain) {
@@ -39,10 +61,6 @@ fn nibble(value: u8) -> u8 {
 ///
 /// The rule that is broken: unfinished quoting or percent-coding, or bytes that are not UTF-8.
 pub(crate) fn decode(wire: &[u8]) -> Result<Cow<'_, str>, &'static str> {
-    // Nearly all values hold neither, which one pass without branches finds out.
-    if !wire.iter().fold(false, |coded, &byte| coded | (byte == b'"') | (byte == b'%')) {
-        return std::str::from_utf8(wire).map(Cow::Borrowed).map_err(|_| NOT_UTF8);
-    }
     let unquoted =
         if wire.contains(&b'"') { Cow::Owned(unquote(wire)?) } else { Cow::Borrowed(wire) };
     let decoded =

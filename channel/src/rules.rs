@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::{
     Invalid,
     event::{Kind, SpecVersion},
+    percent,
 };
 
 /// Longest attribute name that is taken. The specification only advises against more than 20.
@@ -77,33 +78,41 @@ pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
 
 /// Checks the value of a well-known attribute or extension; `name` has passed [`check_name`].
 pub(crate) fn check(version: SpecVersion, name: &str, text: &str) -> Result<(), Invalid> {
+    check_named(version, name, text.as_bytes())?;
+    if !percent::is_plain_text(text.as_bytes()) && text.chars().any(is_forbidden) {
+        let rule = "must not contain control characters or noncharacters (CloudEvents 3.1)";
+        return Err(Invalid::new(name.to_owned(), rule));
+    }
+    Ok(())
+}
+
+/// The part of [`check`] that only concerns the attributes of the specification; `text` is UTF-8.
+pub(crate) fn check_named(version: SpecVersion, name: &str, text: &[u8]) -> Result<(), Invalid> {
     let rule = match name {
-        "specversion" if text != version.as_str() => "must be the version of the event",
-        "id" | "type" | "subject" if text.is_empty() => "must not be empty",
-        "source" if text.is_empty() => "must not be empty",
-        "source" if fluent_uri::UriRef::parse(text).is_err() => {
-            "must be a URI-reference (RFC 3986, 4.1)"
-        }
-        "schemaurl" if version == SpecVersion::V03 && fluent_uri::UriRef::parse(text).is_err() => {
-            "must be a URI-reference (RFC 3986, 4.1)"
-        }
-        "dataschema" if version == SpecVersion::V10 && fluent_uri::Uri::parse(text).is_err() => {
+        "specversion" if text != version.as_str().as_bytes() => "must be the version of the event",
+        "id" | "type" | "subject" | "source" if text.is_empty() => "must not be empty",
+        "source" if !is_uri_reference(text) => URI_REFERENCE_RULE,
+        "schemaurl" if version == SpecVersion::V03 && !is_uri_reference(text) => URI_REFERENCE_RULE,
+        "dataschema" if version == SpecVersion::V10 && !is_absolute_uri(text) => {
             "must be an absolute URI (RFC 3986, 4.3)"
         }
-        "datacontenttype" if !is_media_type(text) => "must be a media type (RFC 2046)",
-        "time" if !is_timestamp(text) => "must be a timestamp with seconds and offset (RFC 3339)",
-        _ if has_forbidden(text) => {
-            "must not contain control characters or noncharacters (CloudEvents 3.1)"
+        "datacontenttype" if !std::str::from_utf8(text).is_ok_and(is_media_type) => {
+            "must be a media type (RFC 2046)"
         }
+        "time" if !is_timestamp(text) => "must be a timestamp with seconds and offset (RFC 3339)",
         _ => return Ok(()),
     };
     Err(Invalid::new(name.to_owned(), rule))
 }
 
-fn has_forbidden(text: &str) -> bool {
-    // Nearly all values are printable ASCII, which one pass without branches finds out.
-    let is_plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e));
-    !is_plain && text.chars().any(is_forbidden)
+const URI_REFERENCE_RULE: &str = "must be a URI-reference (RFC 3986, 4.1)";
+
+fn is_uri_reference(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| fluent_uri::UriRef::parse(text).is_ok())
+}
+
+fn is_absolute_uri(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| fluent_uri::Uri::parse(text).is_ok())
 }
 
 /// Characters that the type String excludes; unpaired surrogates cannot be in a `str`.
@@ -114,12 +123,16 @@ fn is_forbidden(c: char) -> bool {
 
 /// Whether `text` is `type/subtype` with well-formed parameters.
 pub(crate) fn is_media_type(text: &str) -> bool {
+    if !text.contains(';') {
+        return is_essence(text);
+    }
     let mut parts = split_parameters(text);
-    let Some((kind, subtype)) = parts.next().and_then(|essence| essence.trim().split_once('/'))
-    else {
-        return false;
-    };
-    is_token(kind) && is_token(subtype) && parts.all(is_parameter)
+    parts.next().is_some_and(is_essence) && parts.all(is_parameter)
+}
+
+/// Whether `text` is `type/subtype`.
+fn is_essence(text: &str) -> bool {
+    text.trim().split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 /// The value of a media type's parameter, its quotes cut off.
@@ -190,8 +203,8 @@ pub fn is_json(media_type: &str) -> bool {
 }
 
 /// Whether `text` is a date-time of RFC 3339, section 5.6.
-pub(crate) fn is_timestamp(text: &str) -> bool {
-    parse_timestamp(text.as_bytes()).is_some()
+pub(crate) fn is_timestamp(text: &[u8]) -> bool {
+    parse_timestamp(text).is_some()
 }
 
 fn parse_timestamp(text: &[u8]) -> Option<()> {
@@ -282,7 +295,7 @@ mod tests {
             "2018-04-05t17:31:00z",
             "2024-02-29T23:59:60-23:59",
         ] {
-            assert!(is_timestamp(good), "{good}");
+            assert!(is_timestamp(good.as_bytes()), "{good}");
         }
         for bad in [
             "lunchtime",
@@ -299,7 +312,7 @@ mod tests {
             "2018-04-05 17:31:00Z",
             "2018-04-05T24:31:00Z",
         ] {
-            assert!(!is_timestamp(bad), "{bad}");
+            assert!(!is_timestamp(bad.as_bytes()), "{bad}");
         }
     }
 

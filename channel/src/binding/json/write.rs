@@ -109,7 +109,7 @@ fn is_encoded(event: &Event) -> bool {
 /// Whether the bytes are one JSON value that the reader here would take in an envelope.
 fn is_value(bytes: &[u8]) -> bool {
     // The envelopes of the event and of a batch are two levels more.
-    scan::depth(bytes) + 2 <= Limits::default().json_depth_max
+    scan::is_within(bytes, Limits::default().json_depth_max - 2)
         && serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }
 
