@@ -141,8 +141,39 @@ mod tests {
             ("a \"b\\\"c\" d", "a b\"c d"),
             ("back\\slash", "back\\slash"),
             ("\"%20\"", " "),
+            ("%F0%9f%98%80", "😀"),
+            ("%22a%22", "\"a\""),
+            ("\"\\a\\\\\"", "a\\"),
+            ("a\"\"b", "ab"),
+            ("\"a\" \"b\"", "a b"),
+            ("~!*'();:@&=+$,/?#[]", "~!*'();:@&=+$,/?#[]"),
+            ("", ""),
         ] {
             assert_eq!(decode(wire.as_bytes()).unwrap(), text, "{wire}");
+        }
+    }
+
+    #[test]
+    fn text_is_plain_when_each_of_its_bytes_is() {
+        for len in [1, 7, 8, 9, 16, 23] {
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'a'; len];
+                    text[at] = byte;
+                    let expected = matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'%';
+                    assert_eq!(is_plain_text(&text), expected, "{byte} at {at} of {len}");
+                }
+            }
+        }
+        assert!(is_plain_text(b""));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_comes_back_from_its_header(text in ".{0,60}") {
+            let wire = encode(&text).unwrap_or_else(|| text.clone());
+            proptest::prop_assert!(wire.bytes().all(|byte| byte == b'%' || is_plain(byte)));
+            proptest::prop_assert_eq!(decode(wire.as_bytes()).unwrap(), text);
         }
     }
 
@@ -152,6 +183,15 @@ mod tests {
             &b"%"[..],
             b"%2",
             b"%zz",
+            b"%4g",
+            b"% 4",
+            b"a%",
+            b"%E2%82",
+            b"%80",
+            b"%FF",
+            b"%F4%90%80%80",
+            b"%F0%82%82%AC",
+            b"\"%\"",
             b"%C0%A0",
             b"%ED%A0%80",
             b"%ED%A0%80%ED%B0%80",

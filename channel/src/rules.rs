@@ -126,13 +126,17 @@ pub(crate) fn is_media_type(text: &str) -> bool {
     if !text.contains(';') {
         return is_essence(text);
     }
+    // A header would lose spaces around its value.
+    if text != text.trim() {
+        return false;
+    }
     let mut parts = split_parameters(text);
-    parts.next().is_some_and(is_essence) && parts.all(is_parameter)
+    parts.next().is_some_and(|essence| is_essence(essence.trim_end())) && parts.all(is_parameter)
 }
 
 /// Whether `text` is `type/subtype`.
 fn is_essence(text: &str) -> bool {
-    text.trim().split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+    text.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 /// The value of a media type's parameter, its quotes cut off.
@@ -324,6 +328,7 @@ mod tests {
             "application/vnd.x+json;charset=\"utf-8; x\"",
             "multipart/form-data; boundary=----x",
             "text/plain;",
+            "text/plain ; a=b",
         ] {
             assert!(is_media_type(good), "{good}");
         }
@@ -336,6 +341,9 @@ mod tests {
             "text/plain; a",
             "te xt/plain",
             "text/plain; a=\"x",
+            " text/plain",
+            "text/plain ",
+            "text/plain; a=b ",
         ] {
             assert!(!is_media_type(bad), "{bad}");
         }

@@ -39,9 +39,9 @@ pub enum DecodeError {
     /// The body is not what JSON or its media type asks for.
     #[error("body is not valid JSON at line {line}, column {column}: {reason}")]
     BadJson {
-        /// Counted from 1; 0 when the body is empty.
+        /// Counted from 1.
         line: usize,
-        /// Counted from 1, in bytes; 0 at the very start of a line.
+        /// Counted from 1, in bytes.
         column: usize,
         /// What was found or expected there.
         reason: String,

@@ -1,5 +1,7 @@
 //! The wire forms of an event.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod error;
 pub mod http;
 pub mod json;

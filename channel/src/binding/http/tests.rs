@@ -1,7 +1,9 @@
 //! Claims about HTTP messages.
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::{Attributes as _, Form};
+use crate::{Attributes as _, Form, binding::arbitrary::event};
 
 type Lines<'a> = &'a [(&'a str, &'a [u8])];
 
@@ -268,4 +270,92 @@ fn a_sender_that_does_not_code_its_headers_is_understood() {
     // A sender that does code them means the same URI with this.
     let headers = with(&[("ce-source", b"/a%2520b")]);
     assert_eq!(one(&headers, b"").unwrap().source(), "/a%20b");
+}
+
+/// The headers of a head, as a server would parse them.
+fn parsed(head: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in head.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let line = line.strip_suffix(b"\r").unwrap();
+        let at = line.iter().position(|&byte| byte == b':').unwrap();
+        let value = HeaderValue::from_bytes(&line[at + 2..]).unwrap();
+        headers.append(HeaderName::from_bytes(&line[..at]).unwrap(), value);
+    }
+    headers
+}
+
+/// Values that come near every rule of headers.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let token = proptest::sample::select(vec![
+        &b"%"[..],
+        b"%2",
+        b"%20",
+        b"%25",
+        b"%C3%A9",
+        b"%c0%a0",
+        b"\"",
+        b"\\",
+        b"/",
+        b"a",
+        b"\t",
+        b" ",
+        b"\xc3\xa9",
+        b"\xff",
+        b";",
+        b"=",
+        b"1.0",
+        b"application/json",
+        b"application/cloudevents",
+        b"+json",
+        b"-batch",
+        b"2018-04-05T17:31:00Z",
+    ]);
+    proptest::collection::vec(token, 0..5).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #[test]
+    fn an_event_is_the_same_after_a_binary_message(event in event()) {
+        let headers = parsed(event.http_head());
+        let body = event.data().map(|data| data.bytes.clone()).unwrap_or_default();
+        let Ok(Decoded::One(draft)) = decode(&headers, body, &Limits::default()) else {
+            panic!("one event");
+        };
+        let again = draft.finish().unwrap();
+        prop_assert_eq!(again.http_head(), event.http_head());
+        for attribute in event.attributes() {
+            prop_assert_eq!(again.attribute(attribute.name), Some(attribute.text));
+        }
+    }
+
+    #[test]
+    fn any_headers_are_read_or_refused_and_what_is_read_is_passed_on(
+        lines in proptest::collection::vec(
+            (
+                proptest::sample::select(vec![
+                    "ce-id", "ce-source", "ce-type", "ce-time", "ce-dataschema", "ce-subject", "ce-",
+                    "ce-any", "ce-my-ext", "ce-data", "content-type", "content-encoding", "ce-schemaurl",
+                    "traceparent", "ce-specversion",
+                ]),
+                value(),
+            ),
+            0..8,
+        ),
+        minimal: bool,
+        body in proptest::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut headers = if minimal { with(&[]) } else { HeaderMap::new() };
+        for (name, value) in lines {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_bytes(&value).unwrap());
+        }
+        if let Ok(Decoded::One(draft)) = decode(&headers, body.clone().into(), &Limits::default()) {
+            let event = draft.finish().unwrap();
+            let sent = parsed(event.http_head());
+            for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("ce-")) {
+                // The version is written by its meaning, all others as they came.
+                prop_assert!(sent.get(name) == Some(value) || name == SPECVERSION);
+            }
+            prop_assert!(decode(&sent, body.into(), &Limits::default()).is_ok());
+        }
+    }
 }

@@ -13,6 +13,9 @@
 //! From the SDK: nothing, but its JSON data has been parsed and is written anew by it. Its events are
 //! checked like any others: it accepts many that are not valid.
 
+#[cfg(test)]
+mod tests;
+
 use cloudevents::{
     Data as SdkData,
     event::SpecVersion as SdkVersion,
