@@ -152,7 +152,7 @@ fn run(index: usize, shared: &Shared, commands: mpsc::Receiver<Command>) -> io::
         let client = Client::new(shared.client.clone());
         let worker = Worker::new(index, client, shared.settings);
         let ingress = Ingress::new(
-            index,
+            Rc::clone(&worker),
             shared.limits.clone(),
             Arc::clone(&shared.gates),
             Arc::clone(&shared.draining),

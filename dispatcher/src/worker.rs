@@ -1,7 +1,7 @@
 //! Lease -> the lanes that want its event, and back settled: what one worker thread dispatches.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     future::poll_fn,
     rc::Rc,
@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::Cache;
 use channel::{Lease, Name, Reader};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -47,6 +48,9 @@ pub struct Worker {
     breakers: RefCell<HashMap<String, Rc<RefCell<Breaker>>>>,
     sinks: RefCell<HashMap<String, Rc<SinkSender>>>,
     brokers: RefCell<HashMap<Name, Rc<Lanes>>>,
+    /// Lanes whose events wait for want of this worker's time.
+    pressed: Cell<usize>,
+    relief: Notify,
 }
 
 impl Worker {
@@ -60,6 +64,8 @@ impl Worker {
             breakers: RefCell::default(),
             sinks: RefCell::default(),
             brokers: RefCell::default(),
+            pressed: Cell::new(0),
+            relief: Notify::new(),
         })
     }
 
@@ -71,6 +77,26 @@ impl Worker {
     /// Closes connections that nobody uses any more; to be called every second or so.
     pub fn tidy(&self) {
         self.client.expire(tokio::time::Instant::now());
+    }
+
+    /// Waits, at most `patience`, while events wait to be delivered for want of this worker's own
+    /// time. Whoever takes events in calls it before taking more, so that the worker does not accept
+    /// what it then has to let wait. A slow or failing subscriber is no reason to wait: that would
+    /// cost its neighbours.
+    pub async fn relieved(&self, patience: Duration) {
+        if self.pressed.get() > 0 {
+            // Patience may end first: then the producer has waited long enough.
+            tokio::time::timeout(patience, self.relief.notified()).await.unwrap_or_default();
+        }
+    }
+
+    /// Counts a lane that is pressed, or no longer.
+    pub(crate) fn press(&self, is_pressed: bool) {
+        let lanes = self.pressed.get();
+        self.pressed.set(if is_pressed { lanes + 1 } else { lanes - 1 });
+        if self.pressed.get() == 0 {
+            self.relief.notify_waiters();
+        }
     }
 
     /// Routes and delivers what `reader` lends for the broker of `fanout`, until its channel is

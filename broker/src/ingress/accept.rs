@@ -15,17 +15,19 @@ use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use channel::{
     Batch, Draft, Name, PublishError, Refusal,
-    binding::http::{self as binding, DecodeError, Decoded},
+    binding::http::{self as binding, Decoded},
 };
+use dispatcher::Worker;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 
 use super::{
-    Admission, Limits, Problem,
+    Admission, Limits,
     admit::hops_told,
     body::{self, BodyError},
     problem::EventProblem,
+    refusal::{self, DRAINING_RETRY, Refused},
 };
 
 type Answer = Response<Full<Bytes>>;
@@ -59,46 +61,21 @@ impl IngressTally {
 /// The way in of one worker.
 #[derive(Debug)]
 pub struct Ingress {
-    worker: usize,
+    worker: Rc<Worker>,
     limits: Limits,
     gates: RefCell<Cache<Arc<ArcSwap<Gates>>, Arc<Gates>>>,
     draining: Arc<AtomicBool>,
     tallies: RefCell<HashMap<Option<Name>, IngressTally>>,
 }
 
-/// How long a client that met a closing broker should wait: until another has taken over.
-const DRAINING_RETRY: Duration = Duration::from_secs(5);
-
-/// How long a client should wait whose event may be stored already.
-const UNKNOWN_RETRY: Duration = Duration::from_secs(2);
-
-/// A refusal on its way to the client.
-struct Refused {
-    status: StatusCode,
-    problem: Problem,
-    retry_after: Option<Duration>,
-}
-
-impl Refused {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, problem: Problem::new(status, detail), retry_after: None }
-    }
-
-    fn naming(mut self, field: impl Into<String>) -> Self {
-        self.problem = self.problem.with_field(field);
-        self
-    }
-
-    fn after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
-        self
-    }
-}
+/// How long a 202 is held back while the worker is behind with deliveries. The event is stored and
+/// on its way; it is the producer's next one that comes later.
+const PRODUCER_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Ingress {
     /// The way in of `worker` to the brokers of `gates`. Once `draining` is set every event is refused.
     pub fn new(
-        worker: usize,
+        worker: Rc<Worker>,
         limits: Limits,
         gates: Arc<ArcSwap<Gates>>,
         draining: Arc<AtomicBool>,
@@ -190,21 +167,25 @@ impl Ingress {
         }
         let (head, body) = request.into_parts();
         self.check_head(&head.headers)?;
-        binding::mode(&head.headers).map_err(undecodable)?;
+        binding::mode(&head.headers).map_err(refusal::undecodable)?;
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if declared > self.limits.body_bytes_max {
-            return Err(self.too_large());
+            return Err(refusal::unreadable(BodyError::TooLarge, &self.limits));
         }
         let channel = gate.channel();
-        let mut charge = channel.reserve(declared).map_err(not_stored)?;
+        let mut charge = channel.reserve(declared).map_err(refusal::not_stored)?;
         let body = body::read(body, &**channel, &mut charge, &self.limits)
             .await
-            .map_err(|error| self.unreadable(error))?;
+            .map_err(|error| refusal::unreadable(error, &self.limits))?;
         let mut events = Batch::new();
-        match binding::decode(&head.headers, body, &self.limits.event).map_err(undecodable)? {
+        match binding::decode(&head.headers, body, &self.limits.event)
+            .map_err(refusal::undecodable)?
+        {
             Decoded::One(mut draft) => {
                 draft.set_hops(hops_told(&head.headers));
-                events.push(gate.admit(draft, Some(charge)).map_err(|error| unadmitted(&error))?);
+                events.push(
+                    gate.admit(draft, Some(charge)).map_err(|error| refusal::unadmitted(&error))?,
+                );
             }
             Decoded::Many(drafts) => {
                 drop(charge);
@@ -214,12 +195,13 @@ impl Ingress {
         let count = events.len() as u64;
         if count > 0 {
             self.publish(gate, events).await?;
+            self.worker.relieved(PRODUCER_PATIENCE).await;
         }
         Ok(count)
     }
 
     async fn publish(&self, gate: &Admission, events: Batch) -> Result<(), Refused> {
-        let mut publish = gate.publish(self.worker, events);
+        let mut publish = gate.publish(self.worker.index(), events);
         // A channel that stores at once needs no timer.
         let published = match futures_util::future::poll_immediate(&mut publish).await {
             Some(published) => published,
@@ -231,7 +213,7 @@ impl Ingress {
                 }
             },
         };
-        published.map(|_position| ()).map_err(not_stored)
+        published.map(|_position| ()).map_err(refusal::not_stored)
     }
 
     /// HTTP/2 brings heads that hyper does not hold against the number of headers.
@@ -244,40 +226,16 @@ impl Ingress {
         Ok(())
     }
 
-    fn too_large(&self) -> Refused {
-        let detail = format!("the body is larger than {} bytes", self.limits.body_bytes_max);
-        Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    }
-
-    fn unreadable(&self, error: BodyError) -> Refused {
-        match error {
-            BodyError::TooLarge => self.too_large(),
-            BodyError::TooSlow(how) => {
-                Refused::new(StatusCode::REQUEST_TIMEOUT, format!("the body {how}"))
-            }
-            BodyError::Broken(what) => {
-                Refused::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {what}"))
-            }
-            BodyError::NoRoom(error) => not_stored(error),
-        }
-    }
-
     fn refuse(&self, broker: Option<&Name>, refused: Refused) -> Answer {
-        let status = refused.status.as_u16();
+        let status = refused.status().as_u16();
         let place = REFUSAL_STATUSES.iter().position(|&each| each == status);
         self.tally(broker, |tally| {
             if let Some(count) = place.and_then(|place| tally.refused.get_mut(place)) {
                 *count += 1;
             }
         });
-        tracing::debug!(status, detail = refused.problem.detail, "refused a request");
-        let mut response = refused.problem.into_response();
-        if let Some(wait) = refused.retry_after {
-            // Whole seconds, rounded up: coming back early would be refused again.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        tracing::debug!(status, detail = refused.detail(), "refused a request");
+        refused.into_response()
     }
 
     fn tally(&self, broker: Option<&Name>, count: impl FnOnce(&mut IngressTally)) {
@@ -319,50 +277,8 @@ fn admit_all(gate: &Admission, drafts: Vec<Draft>) -> Result<Batch, Refused> {
                 field: "knativebrokerttl".to_owned(),
                 detail: error.to_string(),
             }),
-            Err(error) => return Err(unadmitted(&error)),
+            Err(error) => return Err(refusal::unadmitted(&error)),
         }
     }
-    if errors.is_empty() { Ok(events) } else { Err(batch_refused(errors)) }
-}
-
-fn batch_refused(errors: Vec<EventProblem>) -> Refused {
-    let detail = format!("{} of the batch's events are invalid; none was stored", errors.len());
-    let mut refused = Refused::new(StatusCode::BAD_REQUEST, detail);
-    refused.problem.errors = errors;
-    refused
-}
-
-fn unadmitted(refusal: &Refusal) -> Refused {
-    match refusal {
-        Refusal::NotStored(error) => not_stored(error.clone()),
-        Refusal::Invalid(invalid) => Refused::new(StatusCode::BAD_REQUEST, invalid.to_string())
-            .naming(invalid.field.clone().into_owned()),
-        error => {
-            Refused::new(StatusCode::BAD_REQUEST, error.to_string()).naming("knativebrokerttl")
-        }
-    }
-}
-
-fn not_stored(error: PublishError) -> Refused {
-    let detail = error.to_string();
-    let unavailable = Refused::new(StatusCode::SERVICE_UNAVAILABLE, detail.clone());
-    match error {
-        PublishError::TooLarge { .. } => Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
-        PublishError::Full { retry_after, .. } => unavailable.after(retry_after),
-        PublishError::Down { .. } => unavailable.after(DRAINING_RETRY),
-        _ => unavailable.after(UNKNOWN_RETRY),
-    }
-}
-
-fn undecodable(error: DecodeError) -> Refused {
-    let detail = error.to_string();
-    match error {
-        DecodeError::UnsupportedMediaType { .. } | DecodeError::UnsupportedEncoding { .. } => {
-            Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-        }
-        DecodeError::Invalid(invalid) => {
-            Refused::new(StatusCode::BAD_REQUEST, detail).naming(invalid.field.into_owned())
-        }
-        _ => Refused::new(StatusCode::BAD_REQUEST, detail),
-    }
+    if errors.is_empty() { Ok(events) } else { Err(refusal::batch(errors)) }
 }

@@ -7,6 +7,7 @@ mod body;
 mod connections;
 mod head_timer;
 mod problem;
+mod refusal;
 mod server;
 
 pub use accept::{Gates, Ingress, IngressTally, REFUSAL_STATUSES};

@@ -36,6 +36,16 @@ const OTHERS_BUSY_WAIT: Duration = Duration::from_millis(5);
 /// How long a lane waits before it looks again whether the dead letters have room.
 const DEAD_LETTERS_FULL_WAIT: Duration = Duration::from_secs(1);
 
+/// Waiting events from which on a lane is pressed, and below which it no longer is.
+const PRESSED: [usize; 2] = [32, 64];
+
+/// Attempts that take longer on average are slow for the subscriber's sake, not for want of the
+/// worker's time.
+const PRESSED_PACE_MAX: f64 = 0.02;
+
+/// How much the last attempt counts in the average.
+const PACE_WEIGHT: f64 = 0.05;
+
 /// One trigger in one worker.
 pub(crate) struct Lane {
     pub(crate) worker: Rc<Worker>,
@@ -54,6 +64,10 @@ struct State {
     /// Entries that ended while the dead letters were full. While there are any, nothing starts.
     doomed: Vec<Doomed>,
     retired: bool,
+    /// Whether events wait because the worker takes them in faster than it delivers.
+    is_pressed: bool,
+    /// What an attempt takes on average, in seconds.
+    pace: f64,
     /// When what blocks the next entry is over, if time alone ends it.
     blocked_until: Option<Instant>,
     timer: Option<(Instant, AbortHandle)>,
@@ -95,6 +109,8 @@ impl Lane {
             breaker: worker.breaker(trigger.plan.subscriber.url(), now),
             doomed: Vec::new(),
             retired: false,
+            is_pressed: false,
+            pace: 0.0,
             blocked_until: None,
             timer: None,
         };
@@ -167,6 +183,9 @@ impl Lane {
         let mut state = self.state.borrow_mut();
         state.retired = true;
         state.disarm();
+        if std::mem::take(&mut state.is_pressed) {
+            self.worker.press(false);
+        }
         for entry in state.queue.drain() {
             trigger.usage.stop_waiting(entry.event.cost());
             state.tally.waiting -= 1;
@@ -218,6 +237,7 @@ impl Lane {
         let now = Instant::now();
         let mut state = self.state.borrow_mut();
         state.tally.count_attempt(AttemptEnd::of(sent), took, entry.attempts > 0);
+        state.pace += (took.as_secs_f64() - state.pace) * PACE_WEIGHT;
         entry.attempts += 1;
         entry.postponed = false;
         let verdict = outcome::verdict(sent);
@@ -269,6 +289,7 @@ impl Lane {
         }
         let next = self.next(&mut state, &trigger, now);
         self.arm(&mut state, now);
+        self.feel_pressure(&mut state);
         next
     }
 
@@ -281,6 +302,20 @@ impl Lane {
             self.spawn(entry);
         }
         self.arm(state, now);
+        self.feel_pressure(state);
+    }
+
+    /// Tells the worker when events wait here for want of its own time.
+    fn feel_pressure(&self, state: &mut State) {
+        let [least, most] = PRESSED;
+        let bound = if state.is_pressed { least } else { most };
+        let is_pressed = state.queue.ready_len() >= bound
+            && state.pace <= PRESSED_PACE_MAX
+            && state.blocked_until.is_none();
+        if is_pressed != state.is_pressed {
+            state.is_pressed = is_pressed;
+            self.worker.press(is_pressed);
+        }
     }
 
     /// Takes the next entry that may start out of the queue, counted as under way.

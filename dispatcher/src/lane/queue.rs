@@ -86,6 +86,11 @@ impl Queue {
         self.delayed.peek().map(|delayed| delayed.due)
     }
 
+    /// Entries that wait for nothing but a free place.
+    pub(crate) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Entries that wait.
     pub(crate) fn len(&self) -> usize {
         self.ready.len() + self.delayed.len() + self.behind

@@ -1,0 +1,136 @@
+//! What went wrong -> the status and words that a client is told.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use channel::{PublishError, Refusal, binding::http::DecodeError};
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+
+use super::{Limits, Problem, body::BodyError, problem::EventProblem};
+
+/// How long a client that met a closing broker should wait: until another has taken over.
+pub(super) const DRAINING_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a client should wait whose event may be stored already.
+const UNKNOWN_RETRY: Duration = Duration::from_secs(2);
+
+/// A refusal on its way to the client.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    problem: Box<Problem>,
+    retry_after: Option<Duration>,
+}
+
+impl Refused {
+    /// A refusal in words.
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, problem: Box::new(Problem::new(status, detail)), retry_after: None }
+    }
+
+    /// Names the field that is wrong.
+    pub(super) fn naming(mut self, field: impl Into<String>) -> Self {
+        self.problem.field = Some(field.into());
+        self
+    }
+
+    /// Says when another try makes sense.
+    pub(super) fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.problem.detail
+    }
+
+    pub(super) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = self.problem.into_response();
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, rounded up: coming back early would be refused again.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// A batch with invalid events: none of it is stored.
+pub(super) fn batch(errors: Vec<EventProblem>) -> Refused {
+    let detail = format!("{} of the batch's events are invalid; none was stored", errors.len());
+    let mut refused = Refused::new(StatusCode::BAD_REQUEST, detail);
+    refused.problem.errors = errors;
+    refused
+}
+
+pub(super) fn unadmitted(refusal: &Refusal) -> Refused {
+    match refusal {
+        Refusal::NotStored(error) => not_stored(error.clone()),
+        Refusal::Invalid(invalid) => Refused::new(StatusCode::BAD_REQUEST, invalid.to_string())
+            .naming(invalid.field.clone().into_owned()),
+        error => {
+            Refused::new(StatusCode::BAD_REQUEST, error.to_string()).naming("knativebrokerttl")
+        }
+    }
+}
+
+pub(super) fn not_stored(error: PublishError) -> Refused {
+    let detail = error.to_string();
+    let unavailable = Refused::new(StatusCode::SERVICE_UNAVAILABLE, detail.clone());
+    match error {
+        PublishError::TooLarge { .. } => Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+        PublishError::Full { retry_after, .. } => unavailable.after(retry_after),
+        PublishError::Down { .. } => unavailable.after(DRAINING_RETRY),
+        _ => unavailable.after(UNKNOWN_RETRY),
+    }
+}
+
+pub(super) fn unreadable(error: BodyError, limits: &Limits) -> Refused {
+    match error {
+        BodyError::TooLarge => {
+            let detail = format!("the body is larger than {} bytes", limits.body_bytes_max);
+            Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        BodyError::TooSlow(how) => {
+            Refused::new(StatusCode::REQUEST_TIMEOUT, format!("the body {how}"))
+        }
+        BodyError::Broken(what) => {
+            Refused::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {what}"))
+        }
+        BodyError::NoRoom(error) => not_stored(error),
+    }
+}
+
+pub(super) fn undecodable(error: DecodeError) -> Refused {
+    let detail = error.to_string();
+    match error {
+        DecodeError::UnsupportedMediaType { .. } => {
+            Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).naming("content-type")
+        }
+        DecodeError::UnsupportedEncoding { .. } => {
+            Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).naming("content-encoding")
+        }
+        DecodeError::Invalid(invalid) => {
+            Refused::new(StatusCode::BAD_REQUEST, detail).naming(invalid.field.into_owned())
+        }
+        DecodeError::NotAnEvent => {
+            Refused::new(StatusCode::BAD_REQUEST, detail).naming("ce-specversion")
+        }
+        DecodeError::Batch(refused) => batch(
+            refused
+                .into_iter()
+                .map(|refused| EventProblem {
+                    index: refused.index,
+                    field: refused.problem.field.into_owned(),
+                    detail: refused.problem.rule.into_owned(),
+                })
+                .collect(),
+        ),
+        _ => Refused::new(StatusCode::BAD_REQUEST, detail),
+    }
+}
