@@ -102,8 +102,8 @@ impl Setup {
     #[must_use]
     pub fn memory_bounds(mut self, bytes: Option<u64>, events: Option<usize>) -> Self {
         let mut memory = Map::new();
-        memory.extend(bytes.map(|bytes| ("maxBytes".to_owned(), json!(bytes))));
-        memory.extend(events.map(|events| ("maxEvents".to_owned(), json!(events))));
+        memory.extend(bytes.map(|bytes| ("bytesMax".to_owned(), json!(bytes))));
+        memory.extend(events.map(|events| ("eventsMax".to_owned(), json!(events))));
         if !memory.is_empty() {
             self.config = Some(yaml(&json!({"channel": {"memory": memory}})));
         }

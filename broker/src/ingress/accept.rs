@@ -23,6 +23,7 @@ use http_body_util::Full;
 
 use super::{
     Admission, Limits, Problem,
+    admit::hops_told,
     body::{self, BodyError},
     problem::EventProblem,
 };
@@ -201,7 +202,8 @@ impl Ingress {
             .map_err(|error| self.unreadable(error))?;
         let mut events = Batch::new();
         match binding::decode(&head.headers, body, &self.limits.event).map_err(undecodable)? {
-            Decoded::One(draft) => {
+            Decoded::One(mut draft) => {
+                draft.set_hops(hops_told(&head.headers));
                 events.push(gate.admit(draft, Some(charge)).map_err(|error| unadmitted(&error))?);
             }
             Decoded::Many(drafts) => {

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::SystemTime};
 
 use channel::{Batch, Channel, Charge, Draft, Event, Name, Publish, Refusal, Sink, Stored};
 
+use http::HeaderMap;
+
 use super::arrival;
 
 /// How often an event may pass a broker (Knative's default for `knativebrokerttl`).
@@ -11,6 +13,10 @@ pub const HOPS_MAX: u8 = 255;
 
 /// Knative's attribute for the passes that are left.
 const HOPS: &str = "knativebrokerttl";
+
+/// The header by which the passes that are left travel to the next broker. Subscribers do not see
+/// Knative's attribute, so without this header two brokers could send to each other for ever.
+pub(super) const HOPS_HEADER: &str = "catchment-hops";
 
 /// Knative's attribute for the time of arrival, written anew at each pass.
 const ARRIVAL: &str = "knativearrivaltime";
@@ -47,7 +53,9 @@ impl Admission {
     /// [`Refusal::NotStored`] when there is no memory for it.
     pub fn admit(&self, mut draft: Draft, charge: Option<Charge>) -> Result<Event, Refusal> {
         let hops = hops_left(draft.hops(), draft.remove(HOPS).as_deref());
-        draft.set_hops(Some(hops.ok_or(Refusal::Loop { max: HOPS_MAX })?));
+        let hops = hops.ok_or(Refusal::Loop { max: HOPS_MAX })?;
+        draft.set_hops(Some(hops));
+        draft.carry(HOPS_HEADER, hops.to_string().as_bytes());
         draft.set(ARRIVAL, &arrival::text(SystemTime::now()));
         let cost = draft.cost();
         let kept = charge.and_then(|mut charge| charge.resize(cost).then_some(charge));
@@ -74,9 +82,14 @@ impl Sink for Admission {
     }
 }
 
+/// The passes that another broker says are left.
+pub(super) fn hops_told(headers: &HeaderMap) -> Option<u8> {
+    headers.get(HOPS_HEADER)?.to_str().ok()?.parse().ok()
+}
+
 /// The passes that are left after this one, or `None` when this one was one too many.
 ///
-/// `known` is what the broker itself noted, for a reply; `written` is the attribute that a sender
+/// `known` is what a broker noted, for a reply or an event of another broker; `written` is the attribute that a sender
 /// may have set. As in Knative an attribute that is no integer counts as absent; more than the
 /// maximum is cut to it, which Knative does not do.
 fn hops_left(known: Option<u8>, written: Option<&str>) -> Option<u8> {

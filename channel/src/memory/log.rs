@@ -86,7 +86,7 @@ impl Channel for Memory {
     }
 
     fn reserve(&self, bytes: usize) -> Result<Charge, PublishError> {
-        self.budget.try_charge(bytes).ok_or_else(|| self.full("maxBytes"))
+        self.budget.try_charge(bytes).ok_or_else(|| self.full("channel.memory.bytesMax"))
     }
 
     fn publish(&self, worker: usize, events: Batch) -> Publish {
@@ -101,7 +101,7 @@ impl Channel for Memory {
         let before = self.events.fetch_add(events.len(), Ordering::Relaxed);
         if before + events.len() > self.limits.events_max {
             self.events.fetch_sub(events.len(), Ordering::Relaxed);
-            return Publish::done(Err(self.full("maxEvents")));
+            return Publish::done(Err(self.full("channel.memory.eventsMax")));
         }
         let mut last = None;
         for event in events {
