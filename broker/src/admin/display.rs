@@ -54,7 +54,14 @@ impl Screen {
     post,
     path = "/display",
     tag = "display",
-    request_body(content = String, description = "an event, or a batch of them, in any mode of the HTTP binding"),
+    request_body(
+        description = "an event, or a batch of them, in any mode of the HTTP binding",
+        content(
+            (Object = "application/cloudevents+json"),
+            (Vec<Object> = "application/cloudevents-batch+json"),
+            (String = "*/*"),
+        ),
+    ),
     responses(
         (status = 200, description = "shown"),
         BadRequest,

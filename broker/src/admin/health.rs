@@ -34,9 +34,9 @@ pub(super) struct Readiness {
     reason: Option<&'static str>,
     /// Whether the process is shutting down.
     draining: bool,
-    /// The parts, when they are asked for.
+    /// The parts; in JSON always there.
     #[serde(flatten)]
-    #[schema(value_type = Option<Parts>)]
+    #[schema(value_type = Parts)]
     parts: Option<Parts>,
 }
 

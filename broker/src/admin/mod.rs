@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics, the API under `/api/v1`, and a display for events.
 //!
-//! Everything here reads the process through [`Control`](crate::control::Control) and
+//! Everything here reads the process through [`Control`] and
 //! never touches an event on its way. A change asks for a body of type `application/json`, which a
 //! page of another site cannot send from a person's browser without being allowed to.
 //!
@@ -23,12 +23,16 @@
 
 mod api;
 mod display;
+#[cfg(test)]
+mod fixture;
 mod health;
 mod metrics;
 mod openapi;
 mod request;
 mod routes;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -135,15 +135,16 @@ pub(super) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Pro
     let mut reader = serde_json::Deserializer::from_slice(&bytes);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let rule = error.into_inner().to_string();
-        if path == "." { malformed(&rule) } else { invalid(&path, &rule) }
+        let error = error.into_inner();
+        let names_member = error.is_data() && path != ".";
+        if names_member { invalid(&path, &error.to_string()) } else { malformed(&error) }
     })?;
-    reader.end().map_err(|error| malformed(&error.to_string()))?;
+    reader.end().map_err(|error| malformed(&error))?;
     Ok(read)
 }
 
-fn malformed(rule: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, format!("the body: {rule}"))
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -99,6 +99,7 @@ impl fmt::Display for ChannelView {
 #[utoipa::path(
     get,
     path = "/api/v1/brokers",
+    operation_id = "listBrokers",
     tag = "resources",
     responses(
         (status = 200, description = "all brokers", body = Items<BrokerView>),
@@ -120,6 +121,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/brokers/{namespace}/{name}",
+    operation_id = "showBroker",
     tag = "resources",
     params(("namespace" = String, Path), ("name" = String, Path)),
     responses(

@@ -66,6 +66,7 @@ impl fmt::Display for ProblemView {
 #[utoipa::path(
     get,
     path = "/api/v1/problems",
+    operation_id = "listProblems",
     tag = "resources",
     responses(
         (status = 200, description = "the problems", body = Items<ProblemView>),

@@ -109,6 +109,7 @@ pub(crate) struct Counters {
 #[utoipa::path(
     get,
     path = "/api/v1/triggers",
+    operation_id = "listTriggers",
     tag = "resources",
     params(
         ("namespace" = Option<String>, Query, description = "only triggers of this namespace"),
@@ -139,6 +140,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/triggers/{namespace}/{name}",
+    operation_id = "showTrigger",
     tag = "resources",
     params(("namespace" = String, Path), ("name" = String, Path)),
     responses(

@@ -1,9 +1,10 @@
 //! `/metrics`: everything that is counted, in the OpenMetrics text format.
 //!
-//! `table` has every metric with its name, labels and meaning; `scrape` gathers the numbers of one
-//! moment; `process` asks the operating system.
+//! `table` has every metric with its name, labels and meaning, `rows` writes them; `scrape` gathers
+//! the numbers of one moment; `process` asks the operating system.
 
 mod process;
+mod rows;
 mod scrape;
 mod table;
 #[cfg(test)]
@@ -24,8 +25,9 @@ use prometheus_client::{
 
 use super::{Admin, openapi::BadRequest, request::Params};
 use crate::ingress::Problem;
+use rows::Rows;
 use scrape::Scrape;
-use table::{FAMILIES, Rows};
+use table::FAMILIES;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -66,6 +66,7 @@ pub(crate) struct Purged {
 #[utoipa::path(
     get,
     path = "/api/v1/dead-letters",
+    operation_id = "listDeadLetters",
     tag = "dead letters",
     params(
         ("trigger" = Option<String>, Query, description = "only those of this trigger, as namespace/name"),
@@ -127,6 +128,7 @@ fn page(inventory: &Inventory, choice: &Choice, limit: usize, after: Option<&Id>
 #[utoipa::path(
     get,
     path = "/api/v1/dead-letters/{id}",
+    operation_id = "showDeadLetter",
     tag = "dead letters",
     params(("id" = String, Path, description = "as a list gave it")),
     responses(
@@ -152,6 +154,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     post,
     path = "/api/v1/dead-letters/redrive",
+    operation_id = "redriveDeadLetters",
     tag = "dead letters",
     request_body = ChoiceBody,
     responses(
@@ -180,6 +183,7 @@ pub(crate) async fn redrive(
 #[utoipa::path(
     post,
     path = "/api/v1/dead-letters/purge",
+    operation_id = "purgeDeadLetters",
     tag = "dead letters",
     request_body = ChoiceBody,
     responses(

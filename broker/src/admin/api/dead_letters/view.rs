@@ -91,7 +91,7 @@ struct SinkView {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Attempt)]
-struct AttemptView {
+pub(super) struct AttemptView {
     /// When it began, in RFC 3339.
     at: String,
     /// How long it took, in milliseconds.
@@ -169,7 +169,7 @@ impl SinkView {
 }
 
 impl AttemptView {
-    fn of(attempt: &Attempt) -> Self {
+    pub(super) fn of(attempt: &Attempt) -> Self {
         let answer = String::from_utf8_lossy(&attempt.answer).into_owned();
         Self {
             at: text(attempt.at),
