@@ -1,5 +1,6 @@
 //! The program: accepts events, follows resources, wires the other rooms together.
 
+pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -12,4 +13,5 @@ pub mod manifest;
 mod message;
 pub mod serve;
 pub mod spec;
+pub mod telemetry;
 pub mod worker;

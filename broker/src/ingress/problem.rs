@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A problem document.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
     /// What kind of problem; `about:blank` says that the status tells it.
     #[serde(rename = "type")]
@@ -26,7 +27,7 @@ pub struct Problem {
 }
 
 /// One event of a batch that is wrong.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct EventProblem {
     /// Its place in the batch, from 0.
     pub index: usize,

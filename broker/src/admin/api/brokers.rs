@@ -1,0 +1,177 @@
+//! `/api/v1/brokers`: brokers, their channels and what came in.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::{StatusCode, Uri},
+};
+use channel::{Channel, Name};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    super::{
+        Admin,
+        openapi::{BadRequest, NotFound},
+        request::{self, Params},
+    },
+    Items,
+};
+use crate::{
+    control::{Books, BrokerState, Inventory, NotReady},
+    ingress::Problem,
+};
+
+/// A broker.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Broker)]
+pub(crate) struct BrokerView {
+    namespace: String,
+    name: String,
+    /// Whether it is at work.
+    ready: bool,
+    /// In one word, why not.
+    reason: Option<&'static str>,
+    /// In words, why not.
+    message: Option<String>,
+    /// Where its events are posted to.
+    address: String,
+    /// Where they are stored; null while it is not ready.
+    channel: Option<ChannelView>,
+    /// Events answered 202 since the process started.
+    accepted: u64,
+    /// Requests refused since the process started.
+    refused: u64,
+    /// What its channel holds.
+    stored: Stored,
+    /// Its triggers, those that are not ready included.
+    triggers: usize,
+    /// Dead letters that it keeps.
+    dead_letters: usize,
+}
+
+/// Where events are stored, and what that is worth.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Channel)]
+pub(crate) struct ChannelView {
+    /// The kind of `messaging.knative.dev`.
+    #[schema(examples("InMemoryChannel"))]
+    kind: &'static str,
+    /// What a stored event survives: nothing, the end of the process, or power loss.
+    #[schema(examples("none", "process", "power"))]
+    durability: &'static str,
+    /// Whether it survives the loss of one of the machines that store it.
+    replicated: bool,
+}
+
+/// What a channel holds.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct Stored {
+    /// Events that have not reached their ends.
+    events: usize,
+    /// Their bytes.
+    bytes: usize,
+}
+
+impl ChannelView {
+    pub(crate) fn of(channel: &dyn Channel) -> Self {
+        let durability = channel.durability();
+        Self {
+            kind: channel.kind(),
+            durability: durability.strength.as_str(),
+            replicated: durability.replicated,
+        }
+    }
+}
+
+impl fmt::Display for ChannelView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let replicated = if self.replicated { "replicated" } else { "not replicated" };
+        write!(f, "{}, durability {}, {replicated}", self.kind, self.durability)
+    }
+}
+
+/// Lists all brokers.
+#[utoipa::path(
+    get,
+    path = "/api/v1/brokers",
+    operation_id = "listBrokers",
+    tag = "resources",
+    responses(
+        (status = 200, description = "all brokers", body = Items<BrokerView>),
+        BadRequest,
+    )
+)]
+pub(crate) async fn list(
+    State(admin): State<Arc<Admin>>,
+    uri: Uri,
+) -> Result<Json<Items<BrokerView>>, Problem> {
+    Params::read(uri.query(), &[])?;
+    let books = admin.control.books().await;
+    let inventory = admin.control.inventory.load();
+    let view = View { inventory: &inventory, books: &books, events_url: &admin.process.events_url };
+    Ok(Json(inventory.brokers.iter().map(|(name, broker)| view.broker(name, broker)).collect()))
+}
+
+/// Shows one broker.
+#[utoipa::path(
+    get,
+    path = "/api/v1/brokers/{namespace}/{name}",
+    operation_id = "showBroker",
+    tag = "resources",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses(
+        (status = 200, description = "the broker", body = BrokerView),
+        NotFound,
+    )
+)]
+pub(crate) async fn show(
+    State(admin): State<Arc<Admin>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<BrokerView>, Problem> {
+    let name = request::named(path)?;
+    let books = admin.control.books().await;
+    let inventory = admin.control.inventory.load();
+    let view = View { inventory: &inventory, books: &books, events_url: &admin.process.events_url };
+    let broker = inventory
+        .brokers
+        .get(&name)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no broker {name}")))?;
+    Ok(Json(view.broker(&name, broker)))
+}
+
+/// What a broker is described from.
+struct View<'a> {
+    inventory: &'a Inventory,
+    books: &'a Books,
+    events_url: &'a str,
+}
+
+impl View<'_> {
+    fn broker(&self, name: &Name, broker: &Result<BrokerState, NotReady>) -> BrokerView {
+        let books = self.books.brokers.get(name);
+        let ingress = books.map(|books| &books.ingress);
+        let state = broker.as_ref().ok();
+        let not_ready = broker.as_ref().err();
+        let depth = state.map(|state| state.channel.depth()).unwrap_or_default();
+        let triggers = self.inventory.triggers.values();
+        BrokerView {
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+            ready: not_ready.is_none(),
+            reason: not_ready.map(|why| why.reason),
+            message: not_ready.map(|why| why.message.clone()),
+            address: format!("{}/{name}", self.events_url),
+            channel: state.map(|state| ChannelView::of(&*state.channel)),
+            accepted: ingress.map_or(0, |ingress| ingress.accepted),
+            refused: ingress.map_or(0, |ingress| ingress.refused.iter().sum()),
+            stored: Stored { events: depth.events, bytes: depth.bytes },
+            triggers: triggers.filter(|trigger| trigger.broker == *name).count(),
+            dead_letters: state.map_or(0, |state| state.fanout.dead_letters.held().0),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `/api/v1/triggers`: triggers, how they deliver, and what became of their events.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::PathRejection},
+    http::{StatusCode, Uri},
+};
+use dispatcher::{DeliveryPlan, Format, duration};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    super::{
+        Admin,
+        openapi::{BadRequest, NotFound},
+        request::{self, Params},
+    },
+    Items,
+};
+use crate::{
+    control::{Books, TriggerBooks, TriggerState},
+    ingress::Problem,
+};
+
+/// A trigger. What only a trigger at work has is null while it is not ready.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Trigger)]
+pub(crate) struct TriggerView {
+    namespace: String,
+    name: String,
+    /// Its broker, as `namespace/name`.
+    broker: String,
+    /// Where its events go.
+    subscriber: Option<String>,
+    /// Where those go that could not be delivered, besides the dead letters that are always kept.
+    dead_letter_sink: Option<String>,
+    /// Whether it is at work.
+    ready: bool,
+    /// In one word, why not.
+    reason: Option<&'static str>,
+    /// In words, why not.
+    message: Option<String>,
+    /// Whether events of one key are delivered one after the other.
+    ordered: Option<bool>,
+    /// `spec.filter` and `spec.filters` as written.
+    #[schema(value_type = Object)]
+    filter: serde_json::Value,
+    delivery: Option<DeliveryView>,
+    /// The state of its subscriber's circuit breaker, the worst over all workers.
+    #[schema(examples("closed", "open", "halfOpen"))]
+    breaker: Option<&'static str>,
+    /// Deliveries that one worker may have under way, the most over all workers.
+    concurrency: Option<u32>,
+    counters: Counters,
+}
+
+/// How events are delivered: what the trigger says over what its broker says over the defaults.
+/// Durations are in ISO 8601.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Delivery)]
+pub(crate) struct DeliveryView {
+    /// Attempts after the first one.
+    retry: u32,
+    /// How waits between attempts grow.
+    #[schema(examples("exponential", "linear"))]
+    backoff_policy: &'static str,
+    /// The first wait.
+    #[schema(examples("PT0.2S"))]
+    backoff_delay: String,
+    /// Time for one attempt.
+    #[schema(examples("PT10S"))]
+    timeout: String,
+    /// The longest `Retry-After` that is obeyed; `PT0S` ignores the header.
+    #[schema(examples("PT1H"))]
+    retry_after_max: String,
+    /// The mode in which events are sent, when one is asked for.
+    #[schema(examples("json", "binary"))]
+    format: Option<&'static str>,
+}
+
+/// What became of events since the process started, or the trigger was created.
+///
+/// They add up whenever they are read:
+/// `matched = delivered + dead + expired + purged + waiting + inFlight`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Counters {
+    /// Events that the filter took.
+    matched: i64,
+    /// Events that the subscriber took.
+    delivered: i64,
+    /// Dead letters that are kept now.
+    dead: i64,
+    /// Dead letters whose retention ended.
+    expired: i64,
+    /// Events that an operator purged.
+    purged: i64,
+    /// Events that wait for their turn or for another attempt.
+    waiting: i64,
+    /// Events that are being delivered.
+    in_flight: i64,
+}
+
+/// Lists triggers, all of them or those of a namespace or a broker.
+#[utoipa::path(
+    get,
+    path = "/api/v1/triggers",
+    operation_id = "listTriggers",
+    tag = "resources",
+    params(
+        ("namespace" = Option<String>, Query, description = "only triggers of this namespace"),
+        ("broker" = Option<String>, Query, description = "only triggers of this broker, as namespace/name"),
+    ),
+    responses(
+        (status = 200, description = "the triggers", body = Items<TriggerView>),
+        BadRequest,
+    )
+)]
+pub(crate) async fn list(
+    State(admin): State<Arc<Admin>>,
+    uri: Uri,
+) -> Result<Json<Items<TriggerView>>, Problem> {
+    let params = Params::read(uri.query(), &["namespace", "broker"])?;
+    let namespace = params.text("namespace");
+    let broker = params.get("broker", request::name)?;
+    let books = admin.control.books().await;
+    let inventory = admin.control.inventory.load();
+    let wanted = inventory.triggers.values().filter(|trigger| {
+        namespace.is_none_or(|namespace| trigger.name.namespace == namespace)
+            && broker.as_ref().is_none_or(|broker| trigger.broker == *broker)
+    });
+    Ok(Json(wanted.map(|trigger| TriggerView::of(trigger, &books)).collect()))
+}
+
+/// Shows one trigger.
+#[utoipa::path(
+    get,
+    path = "/api/v1/triggers/{namespace}/{name}",
+    operation_id = "showTrigger",
+    tag = "resources",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses(
+        (status = 200, description = "the trigger", body = TriggerView),
+        NotFound,
+    )
+)]
+pub(crate) async fn show(
+    State(admin): State<Arc<Admin>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<TriggerView>, Problem> {
+    let name = request::named(path)?;
+    let books = admin.control.books().await;
+    let inventory = admin.control.inventory.load();
+    let trigger = inventory.triggers.get(&name).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, format!("there is no trigger {name}"))
+    })?;
+    Ok(Json(TriggerView::of(trigger, &books)))
+}
+
+impl TriggerView {
+    fn of(state: &TriggerState, books: &Books) -> Self {
+        let of_broker = books.brokers.get(&state.broker);
+        let books = of_broker.and_then(|broker| broker.triggers.get(&state.name));
+        let books = books.cloned().unwrap_or_default();
+        let running = state.running.as_ref().ok();
+        let plan = running.map(|trigger| &*trigger.plan);
+        let not_ready = state.running.as_ref().err();
+        Self {
+            namespace: state.name.namespace.clone(),
+            name: state.name.name.clone(),
+            broker: state.broker.to_string(),
+            subscriber: plan.map(|plan| plan.subscriber.url().to_owned()),
+            dead_letter_sink: plan
+                .and_then(|plan| plan.dead_letter_sink.as_ref())
+                .map(|sink| sink.url().to_owned()),
+            ready: not_ready.is_none(),
+            reason: not_ready.map(|why| why.reason),
+            message: not_ready.map(|why| why.message.clone()),
+            ordered: plan.map(|plan| plan.ordered),
+            filter: state.filter.clone(),
+            delivery: plan.map(|plan| DeliveryView::of(&plan.delivery)),
+            breaker: plan.map(|_| books.breaker.as_str()),
+            concurrency: plan.map(|_| books.concurrency),
+            counters: Counters::of(&books),
+        }
+    }
+}
+
+impl DeliveryView {
+    fn of(plan: &DeliveryPlan) -> Self {
+        Self {
+            retry: plan.attempts_max.get() - 1,
+            backoff_policy: plan.backoff.policy.as_str(),
+            backoff_delay: duration::print(plan.backoff.delay),
+            timeout: duration::print(plan.timeout),
+            retry_after_max: duration::print(plan.retry_after_max),
+            format: plan.format.map(Format::as_str),
+        }
+    }
+}
+
+impl Counters {
+    fn of(books: &TriggerBooks) -> Self {
+        Self {
+            matched: books.tally.matched,
+            delivered: books.tally.delivered,
+            dead: books.dead,
+            expired: books.expired,
+            purged: books.purged,
+            waiting: books.tally.waiting,
+            in_flight: books.tally.in_flight,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! An admin side over resources that a test puts together, without workers.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, header},
+};
+use bytes::Bytes;
+use channel::{Budget, Channel, Data, Draft, Memory, MemoryLimits, Name, SpecVersion};
+use dispatcher::{
+    AttemptLog, DeadLetter, DeadLetterLimits, DeadLetters, DeliveryPlan, Fanout, Filter, Quota,
+    Reason, Routes, SinkState, SinkStatus, Trigger, TriggerKey, TriggerPlan, http::Endpoint,
+};
+use http_body_util::BodyExt as _;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+
+use super::{Admin, Process, routes};
+use crate::{
+    cli::{Color, Console, Format},
+    control::{BrokerState, Control, Inventory, NotReady, TriggerState},
+    ingress::{Admission, Connections},
+    manifest::{Position, Problem, Standing},
+};
+
+/// When all dead letters failed: 2026-01-31T12:00:00Z plus their number in minutes.
+const NOON: u64 = 1_769_860_800;
+
+/// The admin side of a test.
+pub(super) struct Bench {
+    pub(super) control: Arc<Control>,
+    service: TowerToHyperService<Router>,
+}
+
+/// An answer, read whole.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Reply {
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", self.text()))
+    }
+
+    pub(super) fn media(&self) -> &str {
+        self.headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Bench {
+    /// A loaded process with these brokers: `default/default` with the trigger `default/orders`
+    /// at work and `default/broken` not, `default/second` without triggers, and `other/down`,
+    /// which is not ready. One manifest problem.
+    pub(super) fn new() -> Self {
+        let budget = Budget::new(1 << 20);
+        let control = Control::new(
+            Vec::new(),
+            Arc::clone(&budget),
+            Connections::new(10, 5),
+            Arc::new(AtomicBool::new(false)),
+        );
+        control.inventory.store(Arc::new(inventory(&budget)));
+        control.set_ready();
+        Self::of(control)
+    }
+
+    /// An admin side of `control`.
+    pub(super) fn of(control: Arc<Control>) -> Self {
+        let process = Process {
+            events_url: "http://127.0.0.1:8080".to_owned(),
+            console: Console::new(Format::Text, Color::Never),
+            started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(NOON),
+        };
+        let router = routes::router(Admin::new(Arc::clone(&control), process));
+        Self { control, service: TowerToHyperService::new(router) }
+    }
+
+    pub(super) async fn get(&self, target: &str) -> Reply {
+        self.call(Method::GET, target, &[], "").await
+    }
+
+    pub(super) async fn post(&self, target: &str, body: &Value) -> Reply {
+        let json = [("content-type", "application/json")];
+        self.call(Method::POST, target, &json, &body.to_string()).await
+    }
+
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (head, body) = self.service.call(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Reply { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    /// Puts a dead letter into a broker's store; returns its number.
+    pub(super) fn bury(&self, broker: &str, trigger: &str, reason: Reason) -> u64 {
+        let inventory = self.control.inventory.load();
+        let state = inventory.brokers[&name(broker)].as_ref().unwrap();
+        let store = &state.fanout.dead_letters;
+        let minutes = u64::try_from(store.held().0).unwrap();
+        let letter = DeadLetter {
+            id: 0,
+            broker: name(broker),
+            trigger: name(trigger),
+            key: TriggerKey(1),
+            destination: "http://127.0.0.1:9/".to_owned(),
+            reason,
+            detail: Some("it waited 86400 s".to_owned()),
+            failed_at: SystemTime::UNIX_EPOCH + Duration::from_secs(NOON + 60 * minutes),
+            attempts: AttemptLog::default(),
+            event: event(),
+            sink: (broker == "default/default").then(|| SinkState {
+                url: "http://127.0.0.1:10/".to_owned(),
+                status: SinkStatus::Pending,
+                attempts: 0,
+            }),
+        };
+        store.put(Box::new(letter)).unwrap().id
+    }
+}
+
+/// The name `namespace/name`.
+pub(super) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn event() -> channel::Event {
+    let mut draft = Draft::new(SpecVersion::V10);
+    for (name, value) in [("id", "e1"), ("source", "/s"), ("type", "t"), ("subject", "x")] {
+        draft.push_wire(name, value.as_bytes()).unwrap();
+    }
+    draft.content_type(b"application/json").unwrap();
+    draft.set_data(Some(Data::opaque(Bytes::from_static(br#"{"a": 1}"#))));
+    draft.finish().unwrap()
+}
+
+/// A broker at work with `triggers`.
+pub(super) fn broker(
+    broker: &str,
+    budget: &Arc<Budget>,
+    triggers: Vec<Arc<Trigger>>,
+) -> BrokerState {
+    let channel: Arc<dyn Channel> = Memory::new(1, MemoryLimits::default(), Arc::clone(budget));
+    let fanout = Fanout {
+        name: name(broker),
+        routes: ArcSwap::from_pointee(Routes::new(triggers)),
+        dead_letters: Arc::new(DeadLetters::new(DeadLetterLimits::default())),
+        replies: Arc::new(Admission::new(name(broker), Arc::clone(&channel))),
+        budget: Arc::clone(budget),
+        quota: Quota { events: 10, bytes: 10_000 },
+    };
+    BrokerState { fanout: Arc::new(fanout), channel }
+}
+
+/// A trigger that wants every event.
+pub(super) fn trigger(trigger: &str) -> Arc<Trigger> {
+    let url = |text: &str| Arc::new(Endpoint::new(&text.parse().unwrap(), None).unwrap());
+    let plan = TriggerPlan {
+        name: name(trigger),
+        filter: Filter::compile(None, &[]).unwrap(),
+        subscriber: url("http://127.0.0.1:9/take?x=1"),
+        dead_letter_sink: Some(url("http://127.0.0.1:10/")),
+        delivery: DeliveryPlan::default(),
+        ordered: true,
+        in_flight_max: 32.try_into().unwrap(),
+        request_headers: TriggerPlan::request_headers("default"),
+    };
+    Arc::new(Trigger { key: TriggerKey(1), plan: Arc::new(plan), usage: Arc::default() })
+}
+
+fn inventory(budget: &Arc<Budget>) -> Inventory {
+    let orders = trigger("default/orders");
+    let not_ready = |reason, message: &str| NotReady { reason, message: message.to_owned() };
+    let brokers = [
+        ("default/default", Ok(broker("default/default", budget, vec![Arc::clone(&orders)]))),
+        ("default/second", Ok(broker("default/second", budget, Vec::new()))),
+        ("other/down", Err(not_ready("ChannelUnknown", "there is no channel \u{1b}[2J"))),
+    ];
+    let triggers = [
+        ("default/broken", Err(not_ready("SubscriberUnresolved", "spec.subscriber: is required"))),
+        ("default/orders", Ok(orders)),
+    ];
+    let problem = Problem {
+        field: "spec.brokr".to_owned(),
+        suggestion: Some("broker".to_owned()),
+        ..Problem::at(
+            &Arc::new(PathBuf::from("a.yaml")),
+            Position { line: 3, column: 5 },
+            "is no field of a Trigger",
+        )
+    };
+    Inventory {
+        brokers: brokers.into_iter().map(|(broker, state)| (name(broker), state)).collect(),
+        triggers: triggers
+            .into_iter()
+            .map(|(trigger, running)| {
+                let filter = json!({"filter": {"attributes": {"type": "a"}}, "filters": []});
+                let broker = name("default/default");
+                let name = name(trigger);
+                (name.clone(), TriggerState { name, broker, filter, running })
+            })
+            .collect(),
+        problems: vec![Standing { problem, since: "2026-01-31T12:00:00Z".parse().unwrap() }],
+    }
+}
