@@ -16,11 +16,13 @@ use arc_swap::ArcSwap;
 use channel::Budget;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin,
     cli::{Console, Failure, ServeArgs},
     config::{self, Settings},
     control::Control,
@@ -28,6 +30,7 @@ use crate::{
     ingress::Connections,
     listen,
     manifest::{self, Manifests, Snapshot},
+    telemetry,
     worker::{self, Command, Shared},
 };
 
@@ -53,6 +56,8 @@ const LEFT_AT_ONCE: i32 = 3;
 ///
 /// When the process cannot start, or ends with events that had not reached their end.
 pub fn run(args: ServeArgs, console: &Console) -> Result<(), Failure> {
+    telemetry::init(&args.log, console.stderr_is_colored())
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     config::allow_many_files();
     let settings = Settings::new(&args)
         .map_err(|error| Failure::caused("cannot read the configuration", &error))?;
@@ -79,6 +84,9 @@ struct Process {
     draining: Arc<AtomicBool>,
     stop_accepting: CancellationToken,
     stop: CancellationToken,
+    /// The admin side.
+    tasks: JoinSet<()>,
+    stop_admin: CancellationToken,
     signals: Signals,
 }
 
@@ -143,9 +151,11 @@ impl Process {
             draining: shared.draining,
             stop_accepting: shared.stop_accepting,
             stop: shared.stop,
+            tasks: JoinSet::new(),
+            stop_admin: CancellationToken::new(),
             signals,
         };
-        process.serve_admin(admin)?;
+        process.serve_admin(admin, events_at, *console)?;
         let snapshot = match &process.manifests {
             Some(manifests) => manifests.current(),
             None => built_in(admin_at),
@@ -159,8 +169,23 @@ impl Process {
         Ok(process)
     }
 
-    fn serve_admin(&self, sockets: Vec<std::net::TcpListener>) -> Result<(), Failure> {
-        let _ = (&self.control, sockets);
+    fn serve_admin(
+        &mut self,
+        sockets: Vec<std::net::TcpListener>,
+        events_at: SocketAddr,
+        console: Console,
+    ) -> Result<(), Failure> {
+        for socket in sockets {
+            let listener = tokio::net::TcpListener::from_std(socket)
+                .map_err(|error| Failure::caused("cannot start the admin side", &error))?;
+            let process = admin::Process {
+                events_url: format!("http://{events_at}"),
+                console,
+                started_at: SystemTime::now(),
+            };
+            let control = Arc::clone(&self.control);
+            self.tasks.spawn(admin::serve(listener, control, process, self.stop_admin.clone()));
+        }
         Ok(())
     }
 
@@ -224,6 +249,9 @@ impl Process {
         let lost = lost_ids(&self.control, left).await;
         self.stop_accepting.cancel();
         self.stop.cancel();
+        self.stop_admin.cancel();
+        let mut tasks = self.tasks;
+        while tasks.join_next().await.is_some() {}
         let workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().filter_map(|worker| worker.join().err()).count()

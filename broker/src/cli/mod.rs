@@ -107,6 +107,9 @@ pub struct ServeArgs {
     /// Worker threads that carry events [default: one per core]
     #[arg(long, env = "CATCHMENT_WORKERS", value_name = "N")]
     pub workers: Option<NonZeroUsize>,
+    /// Which log lines are written to stderr, such as `debug` or `warn,broker=debug`
+    #[arg(long, env = "CATCHMENT_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
     /// YAML file with limits and defaults
     #[arg(long, env = "CATCHMENT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
