@@ -47,6 +47,8 @@ pub(super) struct Scrape {
 #[derive(Debug, Default)]
 pub(super) struct BrokerNumbers {
     pub(super) ingress: IngressTally,
+    /// Whether it is, or all of them are, at work; `None` for one that is only spoken of.
+    pub(super) is_ready: Option<bool>,
     pub(super) triggers_ready: usize,
     pub(super) triggers_not_ready: usize,
     /// `None` for a broker that is not ready. Of many, the numbers are sums.
@@ -95,6 +97,7 @@ impl Scrape {
         let mut labels = Labels::default();
         for (name, broker) in &inventory.brokers {
             let numbers = self.brokers.entry(labels.broker(name)).or_default();
+            numbers.is_ready = Some(broker.is_ok() && numbers.is_ready.unwrap_or(true));
             if let Ok(state) = broker {
                 numbers.running = Some(Running::of(state, numbers.running.take()));
             }

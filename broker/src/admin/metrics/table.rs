@@ -111,7 +111,9 @@ pub(super) static FAMILIES: [Family; 42] = [
         help: "Whether the broker is at work",
         rows: |scrape, rows| {
             rows.of_brokers(scrape, |rows, broker, numbers| {
-                rows.gauge(&[broker], u64::from(numbers.running.is_some()))
+                numbers
+                    .is_ready
+                    .map_or(Ok(()), |is_ready| rows.gauge(&[broker], u64::from(is_ready)))
             })
         },
     },

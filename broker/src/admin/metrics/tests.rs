@@ -146,6 +146,8 @@ async fn what_is_served_is_well_formed_and_all_that_the_table_has() {
 fn counts_are_shown_under_their_labels() {
     let scrape = Scrape::default().with(one_broker(books()), &Inventory::default());
     let (_, samples) = parse(&encode(scrape).unwrap());
+    // The books tell of a broker that the inventory does not have any more.
+    assert!(!samples.keys().any(|series| series.starts_with("catchment_broker_ready")));
     let of = r#"broker="default/default",trigger="default/orders""#;
     let messaging = concat!(
         r#"messaging_system="catchment",messaging_operation_name="deliver","#,
