@@ -29,7 +29,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
 
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 134\r\n\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 133\r\n\r\n\
     {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"too many connections, in all or from this client address\"}";
 
