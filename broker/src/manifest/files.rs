@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fs::{self, File, Metadata},
+    hash::{DefaultHasher, Hasher},
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -56,13 +57,24 @@ impl Stamp {
     }
 }
 
+/// What is known of a file that was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Its version; without one it is to be read again next time.
+    pub(super) stamp: Option<Stamp>,
+    /// Hash of its bytes: equal bytes say the same, so they are not read into resources again.
+    pub(super) digest: u64,
+}
+
 /// A file that was found.
 #[derive(Debug)]
 pub(super) enum Seen {
     /// It is as it was, or still being written.
     Same,
-    /// It says this. Without a stamp it is to be read again next time.
-    New(Option<Stamp>, Content),
+    /// Its bytes are as they were.
+    Confirmed(Version),
+    /// It says this.
+    New(Version, Content),
 }
 
 /// What was found below the paths.
@@ -86,7 +98,7 @@ pub(super) struct Scan {
 ///
 /// Files whose stamp is in `known` are not read again, and none is read while it is being written;
 /// without `known`, for the first scan, every file is. Blocks on the file system.
-pub(super) fn scan(paths: &[PathBuf], known: Option<&BTreeMap<PathBuf, Stamp>>) -> Scan {
+pub(super) fn scan(paths: &[PathBuf], known: Option<&BTreeMap<PathBuf, Version>>) -> Scan {
     let mut walk =
         Walk { known, now: SystemTime::now(), scan: Scan::default(), visited: HashSet::new() };
     for path in paths {
@@ -98,7 +110,7 @@ pub(super) fn scan(paths: &[PathBuf], known: Option<&BTreeMap<PathBuf, Stamp>>) 
 }
 
 struct Walk<'a> {
-    known: Option<&'a BTreeMap<PathBuf, Stamp>>,
+    known: Option<&'a BTreeMap<PathBuf, Version>>,
     now: SystemTime,
     scan: Scan,
     /// Device and inode of files and folders seen: a link back up ends here, and a file given
@@ -167,13 +179,13 @@ impl Walk<'_> {
         }
         let stamp = Stamp::of(metadata);
         let is_settling = stamp.is_settling(self.now);
-        let is_same = self.known.is_some_and(|known| known.get(path) == Some(&stamp));
+        let known = self.known.and_then(|known| known.get(path));
+        let is_same = known.is_some_and(|known| known.stamp == Some(stamp));
         self.scan.is_settling |= is_settling && !is_same;
         let seen = if is_same || (is_settling && self.known.is_some()) {
             Seen::Same
         } else {
-            let (was_read, content) = read(path);
-            Seen::New((was_read && !is_settling).then_some(stamp), content)
+            read(path, (!is_settling).then_some(stamp), known)
         };
         self.scan.files.insert(path.to_owned(), seen);
     }
@@ -190,12 +202,23 @@ fn is_manifest(path: &Path) -> bool {
         .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|it| extension == *it))
 }
 
-/// Reads one file; also whether it could be read, whatever it says.
-fn read(path: &Path) -> (bool, Content) {
+/// Reads one file.
+fn read(path: &Path, stamp: Option<Stamp>, known: Option<&Version>) -> Seen {
     let file = Arc::new(path.to_owned());
     match read_bytes(path) {
-        Ok(bytes) => (true, read_text(&file, &bytes)),
-        Err(error) => (false, Content::unreadable(&file, format!("cannot be read: {error}"))),
+        Ok(bytes) => {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&bytes);
+            let version = Version { stamp, digest: hasher.finish() };
+            match known {
+                Some(known) if known.digest == version.digest => Seen::Confirmed(version),
+                _ => Seen::New(version, read_text(&file, &bytes)),
+            }
+        }
+        Err(error) => {
+            let content = Content::unreadable(&file, format!("cannot be read: {error}"));
+            Seen::New(Version::default(), content)
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     document::{Bad, Content, Item},
-    files::{Scan, Seen, Stamp},
+    files::{Scan, Seen, Version},
     links,
     problem::Problem,
     resource::Resources,
@@ -58,7 +58,7 @@ pub(super) struct State {
 
 #[derive(Debug, Default)]
 struct Known {
-    stamp: Option<Stamp>,
+    version: Version,
     /// The resources at the last good reading.
     good: Vec<Item>,
     /// The last reading, if something was wrong in it.
@@ -68,10 +68,9 @@ struct Known {
 }
 
 impl State {
-    /// The stamps of the files that need not be read again.
-    pub(super) fn stamps(&self) -> BTreeMap<PathBuf, Stamp> {
-        let stamped = |(path, known): (&PathBuf, &Known)| Some((path.clone(), known.stamp?));
-        self.files.iter().filter_map(stamped).collect()
+    /// What is known of the files, so that they need not be read again.
+    pub(super) fn versions(&self) -> BTreeMap<PathBuf, Version> {
+        self.files.iter().map(|(path, known)| (path.clone(), known.version)).collect()
     }
 
     /// What all files say now.
@@ -88,9 +87,13 @@ impl State {
     pub(super) fn apply(&mut self, scan: Scan, now: Timestamp) -> bool {
         let mut is_news = self.forget_missing(&scan) || self.unreachable != scan.problems;
         for (path, seen) in scan.files {
-            if let Seen::New(stamp, content) = seen {
-                is_news = true;
-                self.files.entry(path).or_default().learn(stamp, content);
+            match seen {
+                Seen::Same => {}
+                Seen::Confirmed(version) => self.files.entry(path).or_default().version = version,
+                Seen::New(version, content) => {
+                    is_news = true;
+                    self.files.entry(path).or_default().learn(version, content);
+                }
             }
         }
         if !is_news {
@@ -161,12 +164,12 @@ impl State {
 }
 
 impl Known {
-    fn learn(&mut self, stamp: Option<Stamp>, content: Content) {
-        self.stamp = stamp;
+    fn learn(&mut self, version: Version, content: Content) {
+        self.version = version;
         if content.is_bad() {
             self.refused = Some(content);
         } else {
-            *self = Self { stamp, good: content.items, refused: None, remarks: content.problems };
+            *self = Self { version, good: content.items, refused: None, remarks: content.problems };
         }
     }
 

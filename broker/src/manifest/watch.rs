@@ -22,7 +22,7 @@ use tracing::info;
 
 use super::{
     document,
-    files::{self, SETTLED_AFTER, Scan, Seen},
+    files::{self, SETTLED_AFTER, Scan, Seen, Version},
     state::{Snapshot, State},
 };
 
@@ -101,7 +101,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Snapshot, Error> {
 pub fn read(name: &str, text: &str) -> Snapshot {
     let path = PathBuf::from(name);
     let content = document::read(&Arc::new(path.clone()), text);
-    let files = BTreeMap::from([(path, Seen::New(None, content))]);
+    let files = BTreeMap::from([(path, Seen::New(Version::default(), content))]);
     let mut state = State::default();
     state.apply(Scan { files, ..Scan::default() }, Timestamp::now());
     state.snapshot().clone()
@@ -180,7 +180,7 @@ impl Manifests {
     }
 
     async fn scan(&self) -> Scan {
-        let (paths, known) = (self.paths.clone(), self.state.stamps());
+        let (paths, known) = (self.paths.clone(), self.state.versions());
         loop {
             let (paths, known) = (paths.clone(), known.clone());
             match task::spawn_blocking(move || files::scan(&paths, Some(&known))).await {

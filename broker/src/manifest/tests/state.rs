@@ -3,14 +3,15 @@
 use jiff::Timestamp;
 
 use super::{
-    super::files::{Scan, Seen},
+    super::files::{Scan, Seen, Version},
     *,
 };
 
 /// A scan that found exactly these files, by name and text.
 pub(super) fn scan(files: &[(&str, &str)]) -> Scan {
-    let seen =
-        |(name, text): &(&str, &str)| (PathBuf::from(name), Seen::New(None, content(name, text)));
+    let seen = |(name, text): &(&str, &str)| {
+        (PathBuf::from(name), Seen::New(Version::default(), content(name, text)))
+    };
     Scan { files: files.iter().map(seen).collect(), ..Scan::default() }
 }
 
