@@ -2,6 +2,7 @@
 
 mod entry;
 mod queue;
+mod state;
 mod tally;
 
 use std::{
@@ -12,7 +13,6 @@ use std::{
 };
 
 use channel::{Event, order_key};
-use tokio::task::AbortHandle;
 
 pub(crate) use entry::{Doomed, Entry, SharedLease, Ticket};
 pub use tally::{AttemptEnd, DURATION_BOUNDS, Tally};
@@ -20,21 +20,16 @@ pub use tally::{AttemptEnd, DURATION_BOUNDS, Tally};
 use crate::{
     Fanout, Trigger, TriggerPlan,
     attempt::{Attempt, AttemptLog},
-    breaker::{self, Admit, Breaker},
+    breaker,
     concurrency::Concurrency,
     dead_letter::{DeadLetter, Reason, SinkState, SinkStatus},
     delivery,
     outcome::{self, Sent},
-    retry_budget::{RetryBudget, Spend},
+    retry_budget::RetryBudget,
     worker::Worker,
 };
 use queue::Queue;
-
-/// How long a lane with nothing under way waits for the deliveries of other workers to end.
-const OTHERS_BUSY_WAIT: Duration = Duration::from_millis(5);
-
-/// How long a lane waits before it looks again whether the dead letters have room.
-const DEAD_LETTERS_FULL_WAIT: Duration = Duration::from_secs(1);
+use state::State;
 
 /// Waiting events from which on a lane is pressed, and below which it no longer is.
 const PRESSED: [usize; 2] = [32, 64];
@@ -52,25 +47,6 @@ pub(crate) struct Lane {
     pub(crate) fanout: Arc<Fanout>,
     trigger: RefCell<Arc<Trigger>>,
     state: RefCell<State>,
-}
-
-struct State {
-    queue: Queue,
-    tally: Tally,
-    in_flight: u32,
-    concurrency: Concurrency,
-    budget: RetryBudget,
-    breaker: Rc<RefCell<Breaker>>,
-    /// Entries that ended while the dead letters were full. While there are any, nothing starts.
-    doomed: Vec<Doomed>,
-    retired: bool,
-    /// Whether events wait because the worker takes them in faster than it delivers.
-    is_pressed: bool,
-    /// What an attempt takes on average, in seconds.
-    pace: f64,
-    /// When what blocks the next entry is over, if time alone ends it.
-    blocked_until: Option<Instant>,
-    timer: Option<(Instant, AbortHandle)>,
 }
 
 /// How a delivery ended.
@@ -320,6 +296,7 @@ impl Lane {
 
     /// Takes the next entry that may start out of the queue, counted as under way.
     fn next(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) -> Option<Entry> {
+        state.blocked_until = None;
         loop {
             let waiting = state.queue.peek(now)?;
             let age = now.saturating_duration_since(waiting.born);
@@ -432,85 +409,5 @@ struct Burial {
     ticket: Option<Ticket>,
 }
 
-impl State {
-    /// The breaker's pass for one delivery, which is then counted as under way; `None` when none
-    /// may start.
-    fn admit(&mut self, trigger: &Trigger, now: Instant) -> Option<breaker::Ticket> {
-        self.blocked_until = None;
-        let is_busy = self.in_flight >= self.concurrency.limit().get();
-        if self.retired || is_busy || !self.doomed.is_empty() {
-            return None;
-        }
-        if !trigger.usage.start(trigger.plan.in_flight_max.get()) {
-            // A delivery of this lane that ends looks again by itself; another worker's does not.
-            self.blocked_until = (self.in_flight == 0).then(|| now + OTHERS_BUSY_WAIT);
-            return None;
-        }
-        let admit = self.breaker.borrow_mut().admit(now);
-        match admit {
-            Admit::Go(pass) | Admit::Probe(pass) => {
-                self.in_flight += 1;
-                Some(pass)
-            }
-            Admit::WaitUntil(at) => {
-                trigger.usage.end();
-                self.blocked_until = Some(at);
-                None
-            }
-        }
-    }
-
-    /// Takes back what [`State::admit`] gave.
-    fn give_up(&mut self, trigger: &Trigger, pass: breaker::Ticket) {
-        self.in_flight -= 1;
-        trigger.usage.end();
-        self.breaker.borrow_mut().withdraw(pass);
-    }
-
-    /// Lets an entry go that was admitted.
-    fn start(&mut self, entry: &mut Entry, pass: breaker::Ticket, now: Instant) {
-        if entry.attempts == 0 {
-            self.budget.first_attempt(now);
-        }
-        entry.pass = Some((Rc::clone(&self.breaker), pass));
-    }
-
-    /// How long the retry budget puts off a retry that is due.
-    fn postpones(&mut self, was_postponed: bool, now: Instant) -> Option<Duration> {
-        match self.budget.retry(now, was_postponed, fastrand::f64()) {
-            Spend::Now => None,
-            Spend::Later(wait) => Some(wait),
-        }
-    }
-
-    fn take(&mut self, trigger: &Trigger, now: Instant) -> Option<Entry> {
-        let entry = self.queue.pop(now)?;
-        trigger.usage.stop_waiting(entry.event.cost());
-        self.tally.waiting -= 1;
-        self.tally.in_flight += 1;
-        Some(entry)
-    }
-
-    /// An entry that reached its end without the dead letters.
-    fn end(&mut self, entry: Entry) {
-        self.queue.end_key(order_key(&entry.event));
-        entry.done();
-    }
-
-    /// When something may start that may not start now, if time alone decides it.
-    fn look_again_at(&self, now: Instant) -> Option<Instant> {
-        if self.retired {
-            None
-        } else if self.doomed.is_empty() {
-            [self.queue.next_due(), self.blocked_until].into_iter().flatten().min()
-        } else {
-            Some(now + DEAD_LETTERS_FULL_WAIT)
-        }
-    }
-
-    fn disarm(&mut self) {
-        if let Some((_, handle)) = self.timer.take() {
-            handle.abort();
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! What a lane holds, and what may start of it.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use channel::order_key;
+use tokio::task::AbortHandle;
+
+use super::{Doomed, Entry, Tally, queue::Queue};
+use crate::{
+    Trigger,
+    breaker::{self, Admit, Breaker},
+    concurrency::Concurrency,
+    retry_budget::{RetryBudget, Spend},
+};
+
+/// How long a lane with nothing under way waits for the deliveries of other workers to end.
+const OTHERS_BUSY_WAIT: Duration = Duration::from_millis(5);
+
+/// How long a lane waits before it looks again whether the dead letters have room.
+const DEAD_LETTERS_FULL_WAIT: Duration = Duration::from_secs(1);
+
+pub(super) struct State {
+    pub(super) queue: Queue,
+    pub(super) tally: Tally,
+    pub(super) in_flight: u32,
+    pub(super) concurrency: Concurrency,
+    pub(super) budget: RetryBudget,
+    pub(super) breaker: Rc<RefCell<Breaker>>,
+    /// Entries that ended while the dead letters were full. While there are any, nothing starts.
+    pub(super) doomed: Vec<Doomed>,
+    pub(super) retired: bool,
+    /// Whether events wait because the worker takes them in faster than it delivers.
+    pub(super) is_pressed: bool,
+    /// What an attempt takes on average, in seconds.
+    pub(super) pace: f64,
+    /// When what blocks the next entry is over, if time alone ends it.
+    pub(super) blocked_until: Option<Instant>,
+    pub(super) timer: Option<(Instant, AbortHandle)>,
+}
+
+impl State {
+    /// The breaker's pass for one delivery, which is then counted as under way; `None` when none
+    /// may start.
+    pub(super) fn admit(&mut self, trigger: &Trigger, now: Instant) -> Option<breaker::Ticket> {
+        self.blocked_until = None;
+        let is_busy = self.in_flight >= self.concurrency.limit().get();
+        if self.retired || is_busy || !self.doomed.is_empty() {
+            return None;
+        }
+        if !trigger.usage.start(trigger.plan.in_flight_max.get()) {
+            // A delivery of this lane that ends looks again by itself; another worker's does not.
+            self.blocked_until = (self.in_flight == 0).then(|| now + OTHERS_BUSY_WAIT);
+            return None;
+        }
+        let admit = self.breaker.borrow_mut().admit(now);
+        match admit {
+            Admit::Go(pass) | Admit::Probe(pass) => {
+                self.in_flight += 1;
+                Some(pass)
+            }
+            Admit::WaitUntil(at) => {
+                trigger.usage.end();
+                self.blocked_until = Some(at);
+                None
+            }
+        }
+    }
+
+    /// Takes back what [`State::admit`] gave.
+    pub(super) fn give_up(&mut self, trigger: &Trigger, pass: breaker::Ticket) {
+        self.in_flight -= 1;
+        trigger.usage.end();
+        self.breaker.borrow_mut().withdraw(pass);
+    }
+
+    /// Lets an entry go that was admitted.
+    pub(super) fn start(&mut self, entry: &mut Entry, pass: breaker::Ticket, now: Instant) {
+        if entry.attempts == 0 {
+            self.budget.first_attempt(now);
+        }
+        entry.pass = Some((Rc::clone(&self.breaker), pass));
+    }
+
+    /// How long the retry budget puts off a retry that is due.
+    pub(super) fn postpones(&mut self, was_postponed: bool, now: Instant) -> Option<Duration> {
+        match self.budget.retry(now, was_postponed, fastrand::f64()) {
+            Spend::Now => None,
+            Spend::Later(wait) => Some(wait),
+        }
+    }
+
+    pub(super) fn take(&mut self, trigger: &Trigger, now: Instant) -> Option<Entry> {
+        let entry = self.queue.pop(now)?;
+        trigger.usage.stop_waiting(entry.event.cost());
+        self.tally.waiting -= 1;
+        self.tally.in_flight += 1;
+        Some(entry)
+    }
+
+    /// An entry that reached its end without the dead letters.
+    pub(super) fn end(&mut self, entry: Entry) {
+        self.queue.end_key(order_key(&entry.event));
+        entry.done();
+    }
+
+    /// When something may start that may not start now, if time alone decides it.
+    pub(super) fn look_again_at(&self, now: Instant) -> Option<Instant> {
+        if self.retired {
+            None
+        } else if self.doomed.is_empty() {
+            // One that is due already waits for something else than its time.
+            let due = self.queue.next_due().filter(|due| *due > now);
+            [due, self.blocked_until].into_iter().flatten().min()
+        } else {
+            Some(now + DEAD_LETTERS_FULL_WAIT)
+        }
+    }
+
+    pub(super) fn disarm(&mut self) {
+        if let Some((_, handle)) = self.timer.take() {
+            handle.abort();
+        }
+    }
+}
