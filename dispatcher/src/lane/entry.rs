@@ -67,6 +67,8 @@ pub(crate) struct Entry {
     pub(crate) born: Instant,
     /// Attempts that count, since it was taken on.
     pub(crate) attempts: u32,
+    /// Whether later events of its key wait for its end.
+    pub(crate) holds_key: bool,
     /// Whether the retry budget has put off the next attempt already.
     pub(crate) postponed: bool,
     /// What failed so far, kept only when something did.
@@ -77,7 +79,16 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(event: Event, ticket: Option<Ticket>, born: Instant) -> Self {
-        Self { event, ticket, born, attempts: 0, postponed: false, log: None, pass: None }
+        Self {
+            event,
+            ticket,
+            born,
+            attempts: 0,
+            holds_key: false,
+            postponed: false,
+            log: None,
+            pass: None,
+        }
     }
 
     /// Says that the event reached its end.

@@ -330,6 +330,7 @@ impl Lane {
     /// Puts an entry, counted as under way, into the dead letters.
     fn bury(self: &Rc<Self>, state: &mut State, trigger: &Trigger, doomed: Doomed) {
         let Doomed { entry, reason, detail } = doomed;
+        let holds_key = entry.holds_key;
         let Burial { letter, ticket } = self.letter(trigger, entry, reason, detail);
         match self.fanout.dead_letters.put(letter) {
             Ok(letter) => {
@@ -339,7 +340,9 @@ impl Lane {
                 if let Some(count) = place.and_then(|at| state.tally.dead_by_reason.get_mut(at)) {
                     *count += 1;
                 }
-                state.queue.end_key(order_key(&letter.event));
+                if holds_key {
+                    state.queue.end_key(order_key(&letter.event));
+                }
                 if let Some(ticket) = ticket {
                     ticket.done();
                 }
@@ -351,6 +354,7 @@ impl Lane {
                 let DeadLetter { event, attempts, detail, .. } = *letter;
                 let mut entry = Entry::new(event, ticket, Instant::now());
                 entry.log = Some(Box::new(attempts));
+                entry.holds_key = holds_key;
                 state.doomed.push(Doomed { entry, reason, detail });
             }
         }

@@ -103,7 +103,9 @@ impl State {
 
     /// An entry that reached its end without the dead letters.
     pub(super) fn end(&mut self, entry: Entry) {
-        self.queue.end_key(order_key(&entry.event));
+        if entry.holds_key {
+            self.queue.end_key(order_key(&entry.event));
+        }
         entry.done();
     }
 

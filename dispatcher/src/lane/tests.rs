@@ -173,3 +173,16 @@ fn a_lane_whose_blocked_events_grew_too_old_has_nothing_to_look_for() {
         assert_eq!(rig.settled(), 1);
     });
 }
+
+#[test]
+fn an_event_that_overflows_does_not_free_the_key_of_those_before_it() {
+    within(|| {
+        let rig = Rig::new(&Wish { ordered: true, waiting_max: 1, ..PLAIN });
+        for id in ["1", "2", "3"] {
+            rig.offer(id, "k");
+        }
+        let report = rig.lane.report().tally;
+        assert_eq!((report.in_flight, report.waiting, report.dead), (1, 1, 1));
+        assert!(rig.take(Instant::now()).is_none(), "2 overtakes 1");
+    });
+}
