@@ -264,6 +264,10 @@ impl Lane {
             }
         }
         let next = self.next(&mut state, &trigger, now);
+        if next.is_some() {
+            // The limit may have grown, the breaker closed, or another worker's delivery ended.
+            self.start_all(&mut state, &trigger, now);
+        }
         self.arm(&mut state, now);
         self.feel_pressure(&mut state);
         next
@@ -274,11 +278,15 @@ impl Lane {
         for doomed in std::mem::take(&mut state.doomed) {
             self.bury(state, trigger, doomed);
         }
+        self.start_all(state, trigger, now);
+        self.arm(state, now);
+        self.feel_pressure(state);
+    }
+
+    fn start_all(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) {
         while let Some(entry) = self.next(state, trigger, now) {
             self.spawn(entry);
         }
-        self.arm(state, now);
-        self.feel_pressure(state);
     }
 
     /// Tells the worker when events wait here for want of its own time.

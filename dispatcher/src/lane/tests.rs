@@ -86,12 +86,16 @@ impl Rig {
         Self { lane, ends: Arc::default() }
     }
 
-    fn offer(&self, id: &str, key: &str) {
+    fn event(id: &str, key: &str) -> Event {
         let mut draft = Draft::new(SpecVersion::V10);
         for (name, value) in [("id", id), ("source", "/s"), ("type", "t"), ("partitionkey", key)] {
             draft.push_wire(name, value.as_bytes()).unwrap();
         }
-        let event = draft.finish().unwrap();
+        draft.finish().unwrap()
+    }
+
+    fn offer(&self, id: &str, key: &str) {
+        let event = Self::event(id, key);
         let home: Arc<dyn Home> = Arc::<Ends>::clone(&self.ends);
         let lease = Lease::new(event.clone(), Position(0), false, home);
         self.lane.offer(event, SharedLease::new(lease).ticket(), Instant::now());
@@ -184,5 +188,21 @@ fn an_event_that_overflows_does_not_free_the_key_of_those_before_it() {
         let report = rig.lane.report().tally;
         assert_eq!((report.in_flight, report.waiting, report.dead), (1, 1, 1));
         assert!(rig.take(Instant::now()).is_none(), "2 overtakes 1");
+    });
+}
+
+#[test]
+fn a_backlog_uses_a_limit_that_has_grown_again() {
+    within(|| {
+        let rig = Rig::new(&Wish { in_flight_max: 2, ..PLAIN });
+        let now = Instant::now();
+        rig.lane.state.borrow_mut().concurrency.overload(now);
+        ["0", "1", "2"].into_iter().for_each(|id| rig.offer(id, "k"));
+        assert_eq!(rig.lane.report().tally.in_flight, 1);
+        (0..32).for_each(|_| rig.lane.state.borrow_mut().concurrency.success());
+        let done = Entry::new(Rig::event("0", "k"), None, now);
+        let next = rig.lane.conclude(done, End::Delivered);
+        assert!(next.is_some());
+        assert_eq!(rig.lane.report().tally.in_flight, 2);
     });
 }
