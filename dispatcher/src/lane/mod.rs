@@ -7,6 +7,7 @@ mod tally;
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -83,7 +84,7 @@ impl Lane {
             concurrency: Concurrency::new(trigger.plan.in_flight_max),
             budget: RetryBudget::new(now),
             breaker: worker.breaker(trigger.plan.subscriber.url(), now),
-            doomed: Vec::new(),
+            doomed: VecDeque::new(),
             retired: false,
             is_pressed: false,
             pace: 0.0,
@@ -116,7 +117,8 @@ impl Lane {
             state.tally.in_flight += 1;
             let detail =
                 Some("its trigger lets more wait than its share of the channel".to_owned());
-            self.bury(&mut state, &trigger, Doomed { entry, reason: Reason::Overflow, detail });
+            self.doom(&mut state, &trigger, Doomed { entry, reason: Reason::Overflow, detail });
+            self.arm(&mut state, now);
             return;
         }
         state.tally.waiting += 1;
@@ -168,11 +170,7 @@ impl Lane {
             state.tally.purged += 1;
             entry.done();
         }
-        for doomed in std::mem::take(&mut state.doomed) {
-            state.tally.in_flight -= 1;
-            state.tally.purged += 1;
-            doomed.entry.done();
-        }
+        state.purge_doomed();
     }
 
     /// Looks whether something may start.
@@ -260,7 +258,11 @@ impl Lane {
                 state.queue.push_delayed(entry, now + wait);
             }
             End::Dead(reason, detail) => {
-                self.bury(&mut state, &trigger, Doomed { entry, reason, detail });
+                self.doom(&mut state, &trigger, Doomed { entry, reason, detail });
+                if state.retired {
+                    // Nobody would look again whether the dead letters have room.
+                    state.purge_doomed();
+                }
             }
         }
         let next = self.next(&mut state, &trigger, now);
@@ -275,8 +277,11 @@ impl Lane {
 
     /// Starts what may start.
     fn pump(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) {
-        for doomed in std::mem::take(&mut state.doomed) {
-            self.bury(state, trigger, doomed);
+        while let Some(doomed) = state.doomed.pop_front() {
+            if let Err(doomed) = self.bury(state, trigger, doomed) {
+                state.doomed.push_front(doomed);
+                break;
+            }
         }
         self.start_all(state, trigger, now);
         self.arm(state, now);
@@ -295,7 +300,8 @@ impl Lane {
         let bound = if state.is_pressed { least } else { most };
         let is_pressed = state.queue.ready_len() >= bound
             && state.pace <= PRESSED_PACE_MAX
-            && state.blocked_until.is_none();
+            && state.blocked_until.is_none()
+            && state.doomed.is_empty();
         if is_pressed != state.is_pressed {
             state.is_pressed = is_pressed;
             self.worker.press(is_pressed);
@@ -311,7 +317,7 @@ impl Lane {
             if age >= self.worker.settings.age_max {
                 let entry = state.take(trigger, now)?;
                 let detail = Some(format!("it waited {} s", age.as_secs()));
-                self.bury(state, trigger, Doomed { entry, reason: Reason::Aged, detail });
+                self.doom(state, trigger, Doomed { entry, reason: Reason::Aged, detail });
                 continue;
             }
             let is_retry = waiting.attempts > 0;
@@ -335,8 +341,20 @@ impl Lane {
         self.worker.tasks.spawn_local(delivery::run(Rc::clone(self), entry));
     }
 
-    /// Puts an entry, counted as under way, into the dead letters.
-    fn bury(self: &Rc<Self>, state: &mut State, trigger: &Trigger, doomed: Doomed) {
+    /// Puts an entry, counted as under way, into the dead letters, now or when they have room.
+    fn doom(self: &Rc<Self>, state: &mut State, trigger: &Trigger, doomed: Doomed) {
+        if let Err(doomed) = self.bury(state, trigger, doomed) {
+            state.doomed.push_back(doomed);
+        }
+    }
+
+    /// Puts an entry into the dead letters; gives it back when they are full.
+    fn bury(
+        self: &Rc<Self>,
+        state: &mut State,
+        trigger: &Trigger,
+        doomed: Doomed,
+    ) -> Result<(), Doomed> {
         let Doomed { entry, reason, detail } = doomed;
         let holds_key = entry.holds_key;
         let Burial { letter, ticket } = self.letter(trigger, entry, reason, detail);
@@ -357,13 +375,14 @@ impl Lane {
                 if let Some(sink) = &trigger.plan.dead_letter_sink {
                     self.worker.send_to_sink(&self.fanout, &trigger.plan, sink, letter);
                 }
+                Ok(())
             }
             Err(letter) => {
                 let DeadLetter { event, attempts, detail, .. } = *letter;
                 let mut entry = Entry::new(event, ticket, Instant::now());
                 entry.log = Some(Box::new(attempts));
                 entry.holds_key = holds_key;
-                state.doomed.push(Doomed { entry, reason, detail });
+                Err(Doomed { entry, reason, detail })
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ pub(super) struct State {
     pub(super) budget: RetryBudget,
     pub(super) breaker: Rc<RefCell<Breaker>>,
     /// Entries that ended while the dead letters were full. While there are any, nothing starts.
-    pub(super) doomed: Vec<Doomed>,
+    pub(super) doomed: VecDeque<Doomed>,
     pub(super) retired: bool,
     /// Whether events wait because the worker takes them in faster than it delivers.
     pub(super) is_pressed: bool,
@@ -107,6 +108,15 @@ impl State {
             self.queue.end_key(order_key(&entry.event));
         }
         entry.done();
+    }
+
+    /// Ends what the dead letters had no room for, with its trigger.
+    pub(super) fn purge_doomed(&mut self) {
+        for doomed in std::mem::take(&mut self.doomed) {
+            self.tally.in_flight -= 1;
+            self.tally.purged += 1;
+            doomed.entry.done();
+        }
     }
 
     /// When something may start that may not start now, if time alone decides it.

@@ -206,3 +206,31 @@ fn a_backlog_uses_a_limit_that_has_grown_again() {
         assert_eq!(rig.lane.report().tally.in_flight, 2);
     });
 }
+
+#[test]
+fn a_deleted_trigger_lends_nothing_again_however_full_the_dead_letters_are() {
+    within(|| {
+        let rig = Rig::new(&Wish { in_flight_max: 1, dead_letters_max: 0, ..PLAIN });
+        open_breaker(&rig.lane, Instant::now());
+        rig.offer("1", "k");
+        rig.lane.state.borrow_mut().breaker.borrow_mut().reset();
+        let entry = rig.take(Instant::now()).unwrap();
+        rig.lane.retire();
+        let next = rig.lane.conclude(entry, End::Dead(Reason::Refused, None));
+        assert!(next.is_none());
+        assert_eq!(rig.settled(), 1);
+        assert_eq!(rig.lane.pending(), 0);
+    });
+}
+
+#[test]
+fn what_overflows_into_full_dead_letters_is_looked_at_again() {
+    within(|| {
+        let rig = Rig::new(&Wish { waiting_max: 0, dead_letters_max: 0, ..PLAIN });
+        let now = Instant::now();
+        open_breaker(&rig.lane, now);
+        rig.offer("1", "k");
+        assert!(rig.lane.state.borrow().timer.is_some());
+        assert_eq!((rig.lane.pending(), rig.settled()), (1, 0));
+    });
+}
