@@ -73,7 +73,7 @@ pub(crate) struct Entry {
     pub(crate) postponed: bool,
     /// What failed so far, kept only when something did.
     pub(crate) log: Option<Box<AttemptLog>>,
-    /// The breaker's leave for the attempt under way; given back unused when the entry is dropped.
+    /// The breaker's leave for the attempt under way.
     pub(crate) pass: Option<(Rc<RefCell<Breaker>>, breaker::Ticket)>,
 }
 
@@ -88,6 +88,13 @@ impl Entry {
             postponed: false,
             log: None,
             pass: None,
+        }
+    }
+
+    /// Gives the breaker's leave back unused.
+    pub(crate) fn withdraw(&mut self) {
+        if let Some((breaker, pass)) = self.pass.take() {
+            breaker.borrow_mut().withdraw(pass);
         }
     }
 
