@@ -208,6 +208,10 @@ impl Worker {
     ) {
         let sender = {
             let mut sinks = self.sinks.borrow_mut();
+            if !sinks.contains_key(sink.url()) {
+                // Sinks come and go with triggers; one that still has to send is held by its tasks.
+                sinks.retain(|_, sender| Rc::strong_count(sender) > 1);
+            }
             Rc::clone(sinks.entry(sink.url().to_owned()).or_default())
         };
         sender.take_on(self, fanout, plan, letter);
