@@ -201,7 +201,7 @@ impl Desk {
             Command::Accept { listener } => self.accept(listener),
             Command::Open { fanout, channel } => {
                 let reader = channel.reader(worker.index());
-                self.tasks.spawn_local(Rc::clone(worker).dispatch(fanout, reader));
+                self.tasks.spawn_local(worker.open(fanout, reader));
             }
             Command::Refresh { fanout } => worker.refresh(&fanout),
             Command::Forget { broker } => worker.forget(&broker),
