@@ -160,11 +160,7 @@ impl Ingress {
         B: Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
-        if self.draining.load(Ordering::Relaxed) {
-            let refused =
-                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is shutting down");
-            return Err(refused.after(DRAINING_RETRY));
-        }
+        self.check_open()?;
         let (head, body) = request.into_parts();
         self.check_head(&head.headers)?;
         binding::mode(&head.headers).map_err(refusal::undecodable)?;
@@ -194,6 +190,8 @@ impl Ingress {
         }
         let count = events.len() as u64;
         if count > 0 {
+            // A body may take long, and the process may have been asked to end meanwhile.
+            self.check_open()?;
             self.publish(gate, events).await?;
             self.worker.relieved(PRODUCER_PATIENCE).await;
         }
@@ -214,6 +212,16 @@ impl Ingress {
             },
         };
         published.map(|_position| ()).map_err(refusal::not_stored)
+    }
+
+    /// Once the process waits for the last events to reach their end, no other may come.
+    fn check_open(&self) -> Result<(), Refused> {
+        if self.draining.load(Ordering::Acquire) {
+            let refused =
+                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is shutting down");
+            return Err(refused.after(DRAINING_RETRY));
+        }
+        Ok(())
     }
 
     /// HTTP/2 brings heads that hyper does not hold against the number of headers.
