@@ -354,10 +354,8 @@ fn filter_as_written(spec: &TriggerSpec) -> serde_json::Value {
 /// What one trigger may let wait.
 fn quota(settings: &Settings, budget: &Budget) -> Quota {
     let share = usize::from(settings.memory.trigger_share_percent);
-    Quota {
-        events: settings.memory.limits.events_max / 100 * share,
-        bytes: budget.limit() / 100 * share,
-    }
+    let part = |whole: usize| whole.saturating_mul(share) / 100;
+    Quota { events: part(settings.memory.limits.events_max), bytes: part(budget.limit()) }
 }
 
 /// An address that a client on this machine can use: the unspecified one is only for listening.

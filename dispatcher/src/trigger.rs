@@ -80,11 +80,11 @@ impl Usage {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts an event that waits, unless the quota is reached.
+    /// Counts an event that waits, unless the quota is reached. One always may.
     pub(crate) fn wait(&self, bytes: usize, quota: Quota) -> bool {
         let events = self.waiting_events.fetch_add(1, Ordering::Relaxed);
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = events < quota.events && before + bytes <= quota.bytes;
+        let fits = events == 0 || (events < quota.events && before + bytes <= quota.bytes);
         if !fits {
             self.stop_waiting(bytes);
         }
@@ -127,6 +127,8 @@ mod tests {
         usage.stop_waiting(60);
         assert!(usage.wait(1, quota));
         assert!(!usage.wait(1, quota), "events");
+        let small = Quota { events: 0, bytes: 10 };
+        assert!(Usage::default().wait(60, small), "alone");
     }
 
     #[test]

@@ -226,11 +226,13 @@ fn a_deleted_trigger_lends_nothing_again_however_full_the_dead_letters_are() {
 #[test]
 fn what_overflows_into_full_dead_letters_is_looked_at_again() {
     within(|| {
-        let rig = Rig::new(&Wish { waiting_max: 0, dead_letters_max: 0, ..PLAIN });
+        let rig = Rig::new(&Wish { waiting_max: 1, dead_letters_max: 0, ..PLAIN });
         let now = Instant::now();
         open_breaker(&rig.lane, now);
         rig.offer("1", "k");
-        assert!(rig.lane.state.borrow().timer.is_some());
-        assert_eq!((rig.lane.pending(), rig.settled()), (1, 0));
+        rig.offer("2", "k");
+        let armed = rig.lane.state.borrow().timer.as_ref().map(|(at, _)| *at);
+        assert!(armed.is_some_and(|at| at < now + Duration::from_secs(2)), "{armed:?}");
+        assert_eq!((rig.lane.pending(), rig.settled()), (2, 0));
     });
 }
