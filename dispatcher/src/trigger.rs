@@ -61,6 +61,8 @@ pub struct Trigger {
 #[derive(Debug, Default)]
 pub struct Usage {
     in_flight: AtomicU32,
+    /// Lanes of workers that have nothing under way because others have all there may be.
+    starving: AtomicU32,
     waiting_events: AtomicUsize,
     waiting_bytes: AtomicUsize,
 }
@@ -73,6 +75,20 @@ impl Usage {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         before < limit
+    }
+
+    /// Counts a lane that starves, or no longer does.
+    pub(crate) fn starve(&self, starves: bool) {
+        if starves {
+            self.starving.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.starving.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether another worker's lane starves.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.starving.load(Ordering::Relaxed) > 0
     }
 
     /// Counts a delivery that ended.

@@ -81,6 +81,9 @@ impl Lane {
             queue: Queue::default(),
             tally: Tally::default(),
             in_flight: 0,
+            starves: false,
+            turns: 0,
+            left_until: None,
             concurrency: Concurrency::new(trigger.plan.in_flight_max),
             budget: RetryBudget::new(now),
             breaker: worker.breaker(trigger.plan.subscriber.url(), now),
@@ -161,6 +164,7 @@ impl Lane {
         let mut state = self.state.borrow_mut();
         state.retired = true;
         state.disarm();
+        state.sate(&trigger);
         if std::mem::take(&mut state.is_pressed) {
             self.worker.press(false);
         }
@@ -240,6 +244,7 @@ impl Lane {
         let mut state = self.state.borrow_mut();
         state.in_flight -= 1;
         trigger.usage.end();
+        state.share(&trigger, now);
         match end {
             End::Delivered => {
                 state.tally.in_flight -= 1;
@@ -312,7 +317,10 @@ impl Lane {
     fn next(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) -> Option<Entry> {
         state.blocked_until = None;
         loop {
-            let waiting = state.queue.peek(now)?;
+            let Some(waiting) = state.queue.peek(now) else {
+                state.sate(trigger);
+                return None;
+            };
             let age = now.saturating_duration_since(waiting.born);
             if age >= self.worker.settings.age_max {
                 let entry = state.take(trigger, now)?;

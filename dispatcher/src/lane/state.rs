@@ -21,6 +21,9 @@ use crate::{
 /// How long a lane with nothing under way waits for the deliveries of other workers to end.
 const OTHERS_BUSY_WAIT: Duration = Duration::from_millis(5);
 
+/// Deliveries that a lane may let follow one another while another worker's lane starves.
+const TURNS_MAX: u32 = 16;
+
 /// How long a lane waits before it looks again whether the dead letters have room.
 const DEAD_LETTERS_FULL_WAIT: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,12 @@ pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) tally: Tally,
     pub(super) in_flight: u32,
+    /// Whether other workers have every delivery that the trigger may have under way.
+    pub(super) starves: bool,
+    /// Deliveries since this lane last left a place to others.
+    pub(super) turns: u32,
+    /// Until when it leaves one.
+    pub(super) left_until: Option<Instant>,
     pub(super) concurrency: Concurrency,
     pub(super) budget: RetryBudget,
     pub(super) breaker: Rc<RefCell<Breaker>>,
@@ -52,11 +61,16 @@ impl State {
         if self.retired || is_busy || !self.doomed.is_empty() {
             return None;
         }
-        if !trigger.usage.start(trigger.plan.in_flight_max.get()) {
-            // A delivery of this lane that ends looks again by itself; another worker's does not.
-            self.blocked_until = (self.in_flight == 0).then(|| now + OTHERS_BUSY_WAIT);
+        self.left_until = self.left_until.filter(|until| now < *until);
+        if self.left_until.is_some() {
+            self.blocked_until = self.left_until;
             return None;
         }
+        if !trigger.usage.start(trigger.plan.in_flight_max.get()) {
+            self.wait_for_others(trigger, now);
+            return None;
+        }
+        self.sate(trigger);
         let admit = self.breaker.borrow_mut().admit(now);
         match admit {
             Admit::Go(pass) | Admit::Probe(pass) => {
@@ -68,6 +82,34 @@ impl State {
                 self.blocked_until = Some(at);
                 None
             }
+        }
+    }
+
+    /// A delivery of this lane that ends looks again by itself; another worker's does not.
+    fn wait_for_others(&mut self, trigger: &Trigger, now: Instant) {
+        if self.in_flight == 0 {
+            self.blocked_until = Some(now + OTHERS_BUSY_WAIT);
+            if !self.starves {
+                self.starves = true;
+                trigger.usage.starve(true);
+            }
+        }
+    }
+
+    /// The lane got its share, or wants none any more.
+    pub(super) fn sate(&mut self, trigger: &Trigger) {
+        if std::mem::take(&mut self.starves) {
+            trigger.usage.starve(false);
+        }
+    }
+
+    /// Leaves the place of a delivery that has just ended to a worker that has none, now and then:
+    /// the next event would take it before that worker could look.
+    pub(super) fn share(&mut self, trigger: &Trigger, now: Instant) {
+        self.turns += 1;
+        if self.turns >= TURNS_MAX && trigger.usage.is_wanted() {
+            self.turns = 0;
+            self.left_until = Some(now + OTHERS_BUSY_WAIT);
         }
     }
 

@@ -86,6 +86,14 @@ impl Rig {
         Self { lane, ends: Arc::default() }
     }
 
+    /// The same trigger in another worker.
+    fn twin(&self) -> Self {
+        let twin = Self::new(&PLAIN);
+        let (worker, fanout) = (Rc::clone(&twin.lane.worker), Arc::clone(&self.lane.fanout));
+        let lane = Lane::new(worker, fanout, self.lane.trigger());
+        Self { lane, ends: Arc::default() }
+    }
+
     fn event(id: &str, key: &str) -> Event {
         let mut draft = Draft::new(SpecVersion::V10);
         for (name, value) in [("id", id), ("source", "/s"), ("type", "t"), ("partitionkey", key)] {
@@ -234,5 +242,25 @@ fn what_overflows_into_full_dead_letters_is_looked_at_again() {
         let armed = rig.lane.state.borrow().timer.as_ref().map(|(at, _)| *at);
         assert!(armed.is_some_and(|at| at < now + Duration::from_secs(2)), "{armed:?}");
         assert_eq!((rig.lane.pending(), rig.settled()), (2, 0));
+    });
+}
+
+#[test]
+fn a_busy_worker_leaves_its_only_place_to_another_in_the_end() {
+    within(|| {
+        let busy = Rig::new(&Wish { in_flight_max: 1, ..PLAIN });
+        let other = busy.twin();
+        let start = Instant::now();
+        (0..100).for_each(|id| busy.offer(&id.to_string(), "k"));
+        other.offer("x", "k");
+        let entry = || Entry::new(Rig::event("0", "k"), None, start);
+        let went_on =
+            (0..100).take_while(|_| busy.lane.conclude(entry(), End::Delivered).is_some());
+        assert!(went_on.count() < 20);
+        assert_eq!(busy.lane.report().tally.in_flight, 0);
+        other.lane.wake(Instant::now());
+        assert_eq!(other.lane.report().tally.in_flight, 1);
+        let armed = busy.lane.state.borrow().timer.is_some();
+        assert!(armed);
     });
 }
