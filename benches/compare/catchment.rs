@@ -83,10 +83,33 @@ impl Catchment {
         let process = Process::start("catchment", command)?;
         let ready = process.line(READY_MAX).and_then(|line| address(&line));
         match ready {
-            Ok(address) => Ok(Self { process, address, _folder: folder }),
+            Ok(address) => {
+                settle(process.id())?;
+                Ok(Self { process, address, _folder: folder })
+            }
             Err(error) => Err(format!("{error}\n{}", last_lines(&log)).into()),
         }
     }
+}
+
+const SETTLE_STEP: Duration = Duration::from_millis(300);
+const SETTLE_STEPS_MAX: u32 = 200;
+/// Seconds of CPU in a step that count as none.
+const SETTLED: f64 = 0.015;
+
+/// Waits until the broker has come to rest, so that what its start leaves behind (memory given
+/// back, fresh manifests confirmed) is not held against the events.
+fn settle(pid: u32) -> Result<(), Failure> {
+    let mut before = machine::cpu(pid)?;
+    for _ in 0..SETTLE_STEPS_MAX {
+        thread::sleep(SETTLE_STEP);
+        let now = machine::cpu(pid)?;
+        if now - before <= SETTLED {
+            return Ok(());
+        }
+        before = now;
+    }
+    Err("the broker did not come to rest before the first event".into())
 }
 
 /// The address of the events in `catchment is ready: events http://HOST:PORT, admin …`.

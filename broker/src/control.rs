@@ -270,11 +270,9 @@ impl Books {
             }
         }
         for (name, tally) in report.ingress {
-            match name {
-                Some(name) => self.brokers.entry(name).or_default().ingress.add(&tally),
-                None => self.unrouted.add(&tally),
-            }
+            self.brokers.entry(name).or_default().ingress.add(&tally);
         }
+        self.unrouted.add(&report.unrouted);
     }
 }
 

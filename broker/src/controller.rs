@@ -101,16 +101,19 @@ impl Controller {
             .filter(|name| !self.brokers.contains_key(*name))
             .cloned()
             .collect();
+        // Gates close before the triggers go: nobody gets a 202 for an event that nothing waits for.
+        let ending: Vec<Running> =
+            gone.iter().filter_map(|name| self.brokers.remove(name)).collect();
+        self.swap_gates();
+        for running in &ending {
+            running.state.channel.close();
+            self.route(running, Vec::new()).await;
+        }
         for name in &new {
             self.open(name).await;
         }
         let triggers = self.follow_triggers(snapshot).await;
         // Gates open only now: whoever gets a 202 finds the triggers in place.
-        for name in &gone {
-            if let Some(running) = self.brokers.remove(name) {
-                running.state.channel.close();
-            }
-        }
         self.swap_gates();
         for broker in &gone {
             self.tell_workers(|| Command::Forget { broker: broker.clone() }).await;
@@ -351,10 +354,8 @@ fn filter_as_written(spec: &TriggerSpec) -> serde_json::Value {
 /// What one trigger may let wait.
 fn quota(settings: &Settings, budget: &Budget) -> Quota {
     let share = usize::from(settings.memory.trigger_share_percent);
-    Quota {
-        events: settings.memory.limits.events_max / 100 * share,
-        bytes: budget.limit() / 100 * share,
-    }
+    let part = |whole: usize| whole.saturating_mul(share) / 100;
+    Quota { events: part(settings.memory.limits.events_max), bytes: part(budget.limit()) }
 }
 
 /// An address that a client on this machine can use: the unspecified one is only for listening.

@@ -81,7 +81,9 @@ pub struct WorkerReport {
     /// The lanes of each broker.
     pub lanes: Vec<(Name, Vec<LaneReport>)>,
     /// What the way in has seen, by broker.
-    pub ingress: HashMap<Option<Name>, IngressTally>,
+    pub ingress: HashMap<Name, IngressTally>,
+    /// What it refused before a broker was known.
+    pub unrouted: IngressTally,
 }
 
 /// The way to give a worker orders.
@@ -201,13 +203,16 @@ impl Desk {
             Command::Accept { listener } => self.accept(listener),
             Command::Open { fanout, channel } => {
                 let reader = channel.reader(worker.index());
-                self.tasks.spawn_local(Rc::clone(worker).dispatch(fanout, reader));
+                self.tasks.spawn_local(worker.open(fanout, reader));
             }
             Command::Refresh { fanout } => worker.refresh(&fanout),
-            Command::Forget { broker } => worker.forget(&broker),
+            Command::Forget { broker } => {
+                worker.forget(&broker);
+                self.ingress.forget(&broker);
+            }
             Command::Report { reply } => {
-                let ingress = self.ingress.tallies();
-                answer(reply, WorkerReport { lanes: worker.report(), ingress });
+                let (ingress, unrouted) = (self.ingress.tallies(), self.ingress.unrouted());
+                answer(reply, WorkerReport { lanes: worker.report(), ingress, unrouted });
             }
             Command::Redrive { fanout, ids, reply } => {
                 answer(reply, ids.into_iter().filter(|&id| worker.redrive(&fanout, id)).count());

@@ -48,6 +48,11 @@ impl AttemptLog {
         &self.kept
     }
 
+    /// Bytes that the kept attempts are charged with.
+    pub fn bytes(&self) -> usize {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+
     /// The last attempt.
     pub fn last(&self) -> Option<&Attempt> {
         self.kept.last()

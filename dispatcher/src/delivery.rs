@@ -63,6 +63,7 @@ impl Drop for Running<'_> {
             return;
         }
         let Some(mut entry) = self.entry.take() else { return };
+        entry.withdraw();
         entry.attempts += 1;
         let is_last = entry.attempts >= self.lane.trigger().plan.delivery.attempts_max.get();
         let end = if is_last {

@@ -61,6 +61,8 @@ pub struct Trigger {
 #[derive(Debug, Default)]
 pub struct Usage {
     in_flight: AtomicU32,
+    /// Lanes of workers that have nothing under way because others have all there may be.
+    starving: AtomicU32,
     waiting_events: AtomicUsize,
     waiting_bytes: AtomicUsize,
 }
@@ -75,16 +77,30 @@ impl Usage {
         before < limit
     }
 
+    /// Counts a lane that starves, or no longer does.
+    pub(crate) fn starve(&self, starves: bool) {
+        if starves {
+            self.starving.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.starving.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether another worker's lane starves.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.starving.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts a delivery that ended.
     pub(crate) fn end(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts an event that waits, unless the quota is reached.
+    /// Counts an event that waits, unless the quota is reached. One always may.
     pub(crate) fn wait(&self, bytes: usize, quota: Quota) -> bool {
         let events = self.waiting_events.fetch_add(1, Ordering::Relaxed);
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = events < quota.events && before + bytes <= quota.bytes;
+        let fits = events == 0 || (events < quota.events && before + bytes <= quota.bytes);
         if !fits {
             self.stop_waiting(bytes);
         }
@@ -127,6 +143,8 @@ mod tests {
         usage.stop_waiting(60);
         assert!(usage.wait(1, quota));
         assert!(!usage.wait(1, quota), "events");
+        let small = Quota { events: 0, bytes: 10 };
+        assert!(Usage::default().wait(60, small), "alone");
     }
 
     #[test]

@@ -99,12 +99,22 @@ impl Worker {
         }
     }
 
-    /// Routes and delivers what `reader` lends for the broker of `fanout`, until its channel is
-    /// closed and empty. Deliveries go on after it returns; see [`Worker::pending`].
+    /// Takes on the broker of `fanout`, and returns the task that routes and delivers what `reader`
+    /// lends for it, until its channel is closed and empty. Deliveries go on after that ends; see
+    /// [`Worker::pending`].
     ///
     /// Dropping the future between two leases loses nothing.
-    pub async fn dispatch(self: Rc<Self>, fanout: Arc<Fanout>, mut reader: Box<dyn Reader>) {
-        let lanes = self.lanes(&fanout);
+    pub fn open(
+        self: &Rc<Self>,
+        fanout: Arc<Fanout>,
+        reader: Box<dyn Reader>,
+    ) -> impl Future<Output = ()> + 'static {
+        let lanes = Lanes::new(Rc::clone(self), Arc::clone(&fanout));
+        self.brokers.borrow_mut().insert(fanout.name.clone(), Rc::clone(&lanes));
+        Self::dispatch(lanes, fanout, reader)
+    }
+
+    async fn dispatch(lanes: Rc<Lanes>, fanout: Arc<Fanout>, mut reader: Box<dyn Reader>) {
         let mut routes = Cache::new(&fanout.routes);
         let mut scratch = Scratch::new();
         let mut taken = 0;
@@ -119,8 +129,10 @@ impl Worker {
     }
 
     /// Takes on the triggers of `fanout` as they are now; to be called after they changed.
-    pub fn refresh(self: &Rc<Self>, fanout: &Arc<Fanout>) {
-        self.lanes(fanout).refresh(&fanout.routes.load());
+    pub fn refresh(&self, fanout: &Arc<Fanout>) {
+        if let Some(lanes) = self.lanes(fanout) {
+            lanes.refresh(&fanout.routes.load());
+        }
     }
 
     /// Forgets a broker whose channel is gone: its lanes end as those of deleted triggers.
@@ -133,8 +145,8 @@ impl Worker {
 
     /// Sends a dead letter of `fanout` again, to the trigger that gave it up. Returns whether that
     /// trigger is still there and the letter still kept.
-    pub fn redrive(self: &Rc<Self>, fanout: &Arc<Fanout>, id: u64) -> bool {
-        let lanes = self.lanes(fanout);
+    pub fn redrive(&self, fanout: &Arc<Fanout>, id: u64) -> bool {
+        let Some(lanes) = self.lanes(fanout) else { return false };
         let routes = fanout.routes.load();
         let Some(letter) = fanout.dead_letters.get(id) else { return false };
         let Some(trigger) = routes.find(letter.key) else { return false };
@@ -208,17 +220,20 @@ impl Worker {
     ) {
         let sender = {
             let mut sinks = self.sinks.borrow_mut();
+            if !sinks.contains_key(sink.url()) {
+                // Sinks come and go with triggers; one that still has to send is held by its tasks.
+                sinks.retain(|_, sender| Rc::strong_count(sender) > 1);
+            }
             Rc::clone(sinks.entry(sink.url().to_owned()).or_default())
         };
         sender.take_on(self, fanout, plan, letter);
     }
 
-    fn lanes(self: &Rc<Self>, fanout: &Arc<Fanout>) -> Rc<Lanes> {
-        let mut brokers = self.brokers.borrow_mut();
-        let lanes = brokers
-            .entry(fanout.name.clone())
-            .or_insert_with(|| Lanes::new(Rc::clone(self), Arc::clone(fanout)));
-        Rc::clone(lanes)
+    /// The lanes of just this broker: one that was deleted may have a successor of its name.
+    fn lanes(&self, fanout: &Arc<Fanout>) -> Option<Rc<Lanes>> {
+        let brokers = self.brokers.borrow();
+        let lanes = brokers.get(&fanout.name)?;
+        Arc::ptr_eq(&lanes.fanout, fanout).then(|| Rc::clone(lanes))
     }
 }
 

@@ -38,8 +38,7 @@ pub type Gates = HashMap<String, Arc<Admission>>;
 /// The statuses of refusals, each with its own place in [`IngressTally::refused`].
 pub const REFUSAL_STATUSES: [u16; 10] = [400, 404, 405, 408, 413, 414, 415, 429, 431, 503];
 
-/// What one worker's way in has seen for one broker; refusals before a broker is known are kept
-/// under no name.
+/// What one worker's way in has seen for one broker, or before it knew which.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IngressTally {
     /// Events answered 202.
@@ -65,7 +64,8 @@ pub struct Ingress {
     limits: Limits,
     gates: RefCell<Cache<Arc<ArcSwap<Gates>>, Arc<Gates>>>,
     draining: Arc<AtomicBool>,
-    tallies: RefCell<HashMap<Option<Name>, IngressTally>>,
+    tallies: RefCell<HashMap<Name, IngressTally>>,
+    unrouted: RefCell<IngressTally>,
 }
 
 /// How long a 202 is held back while the worker is behind with deliveries. The event is stored and
@@ -81,7 +81,14 @@ impl Ingress {
         draining: Arc<AtomicBool>,
     ) -> Rc<Self> {
         let gates = RefCell::new(Cache::new(gates));
-        Rc::new(Self { worker, limits, gates, draining, tallies: RefCell::default() })
+        Rc::new(Self {
+            worker,
+            limits,
+            gates,
+            draining,
+            tallies: RefCell::default(),
+            unrouted: RefCell::default(),
+        })
     }
 
     /// The bounds.
@@ -90,8 +97,18 @@ impl Ingress {
     }
 
     /// What was accepted and refused, by broker.
-    pub fn tallies(&self) -> HashMap<Option<Name>, IngressTally> {
+    pub fn tallies(&self) -> HashMap<Name, IngressTally> {
         self.tallies.borrow().clone()
+    }
+
+    /// What was refused before a broker was known.
+    pub fn unrouted(&self) -> IngressTally {
+        self.unrouted.borrow().clone()
+    }
+
+    /// Forgets what was counted for a deleted broker.
+    pub fn forget(&self, broker: &Name) {
+        self.tallies.borrow_mut().remove(broker);
     }
 
     /// Answers a request: 202 once its events are stored, a problem document otherwise.
@@ -160,11 +177,7 @@ impl Ingress {
         B: Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
-        if self.draining.load(Ordering::Relaxed) {
-            let refused =
-                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is shutting down");
-            return Err(refused.after(DRAINING_RETRY));
-        }
+        self.check_open()?;
         let (head, body) = request.into_parts();
         self.check_head(&head.headers)?;
         binding::mode(&head.headers).map_err(refusal::undecodable)?;
@@ -194,6 +207,8 @@ impl Ingress {
         }
         let count = events.len() as u64;
         if count > 0 {
+            // A body may take long, and the process may have been asked to end meanwhile.
+            self.check_open()?;
             self.publish(gate, events).await?;
             self.worker.relieved(PRODUCER_PATIENCE).await;
         }
@@ -214,6 +229,16 @@ impl Ingress {
             },
         };
         published.map(|_position| ()).map_err(refusal::not_stored)
+    }
+
+    /// Once the process waits for the last events to reach their end, no other may come.
+    fn check_open(&self) -> Result<(), Refused> {
+        if self.draining.load(Ordering::Acquire) {
+            let refused =
+                Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is shutting down");
+            return Err(refused.after(DRAINING_RETRY));
+        }
+        Ok(())
     }
 
     /// What hyper lets through: codings around the chunks, and over HTTP/2 any number of headers.
@@ -247,9 +272,12 @@ impl Ingress {
     }
 
     fn tally(&self, broker: Option<&Name>, count: impl FnOnce(&mut IngressTally)) {
+        let Some(broker) = broker else { return count(&mut self.unrouted.borrow_mut()) };
         let mut tallies = self.tallies.borrow_mut();
-        let broker = broker.cloned();
-        count(tallies.entry(broker).or_default());
+        match tallies.get_mut(broker) {
+            Some(tally) => count(tally),
+            None => count(tallies.entry(broker.clone()).or_default()),
+        }
     }
 }
 

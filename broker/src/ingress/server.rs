@@ -128,13 +128,13 @@ async fn connection(
         return;
     }
     let exchange = Exchange::new();
-    let timed = HeadTimer::new(stream, exchange.clone(), ingress.limits().head_timeout);
+    let limits = ingress.limits();
+    let timed = HeadTimer::new(stream, exchange.clone(), limits.head_timeout, limits.idle_timeout);
     let service = service_fn(move |request: Request<Incoming>| {
         let (ingress, exchange) = (Rc::clone(&ingress), exchange.clone());
         async move {
-            exchange.begin();
+            let _underway = exchange.begin(request.version());
             let response = ingress.answer(request).await;
-            exchange.end();
             Ok::<Response<Full<Bytes>>, Infallible>(response)
         }
     });

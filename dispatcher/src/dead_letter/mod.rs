@@ -82,7 +82,7 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// Bytes that it is counted with.
     pub fn cost(&self) -> usize {
-        size_of::<Self>() + self.event.cost()
+        size_of::<Self>() + self.event.cost() + self.attempts.bytes()
     }
 }
 

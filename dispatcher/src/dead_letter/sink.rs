@@ -43,6 +43,7 @@ struct Pending {
     fanout: Arc<Fanout>,
     plan: Arc<TriggerPlan>,
     letter: Arc<DeadLetter>,
+    attempts: u32,
 }
 
 impl SinkSender {
@@ -58,6 +59,7 @@ impl SinkSender {
             fanout: Arc::clone(fanout),
             plan: Arc::clone(plan),
             letter,
+            attempts: 0,
         });
         if self.running.get() < IN_FLIGHT_MAX {
             self.running.set(self.running.get() + 1);
@@ -70,8 +72,12 @@ impl SinkSender {
         // Counted down on every way out, a panic included.
         let _running = Running(&self.running);
         loop {
-            let Some(pending) = self.queue.borrow_mut().pop_front() else { return };
-            pending.send(worker).await;
+            let Some(mut pending) = self.queue.borrow_mut().pop_front() else { return };
+            if let Some(wait) = pending.send(worker).await {
+                tokio::time::sleep(wait).await;
+                // Behind the others: a letter that the sink never takes must not hold them up.
+                self.queue.borrow_mut().push_back(pending);
+            }
         }
     }
 }
@@ -85,31 +91,27 @@ impl Drop for Running<'_> {
 }
 
 impl Pending {
-    /// Tries until the sink takes or refuses the letter, or it is no longer kept.
-    async fn send(&self, worker: &Worker) {
-        let Some(sink) = &self.plan.dead_letter_sink else { return };
+    /// Tries once. Returns how long to wait before the next attempt, unless the sink took or
+    /// refused the letter, or it is no longer kept.
+    async fn send(&mut self, worker: &Worker) -> Option<Duration> {
+        let sink = self.plan.dead_letter_sink.as_ref()?;
         let store = &self.fanout.dead_letters;
-        let Ok(event) = addressed(&self.letter) else { return };
-        let mut attempts = 0;
-        loop {
-            if store.get(self.letter.id).is_none() {
-                return;
-            }
-            attempts += 1;
-            let outcome = self.attempt(worker, sink, &event).await;
-            let status = match outcome {
-                Outcome::Done | Outcome::MayReply => SinkStatus::Delivered,
-                Outcome::Refused => SinkStatus::Refused,
-                Outcome::Again { .. } => SinkStatus::Pending,
-            };
-            let url = sink.url().to_owned();
-            store.set_sink_state(self.letter.id, SinkState { url, status, attempts });
-            let Outcome::Again { retry_after } = outcome else { return };
-            let plan = &self.plan.delivery;
-            let draw = fastrand::f64();
-            let wait = plan.backoff.wait(attempts, draw, retry_after, plan.retry_after_max);
-            tokio::time::sleep(wait.min(WAIT_MAX)).await;
-        }
+        store.get(self.letter.id)?;
+        let event = addressed(&self.letter).ok()?;
+        self.attempts += 1;
+        let outcome = self.attempt(worker, sink, &event).await;
+        let status = match outcome {
+            Outcome::Done | Outcome::MayReply => SinkStatus::Delivered,
+            Outcome::Refused => SinkStatus::Refused,
+            Outcome::Again { .. } => SinkStatus::Pending,
+        };
+        let state = SinkState { url: sink.url().to_owned(), status, attempts: self.attempts };
+        store.set_sink_state(self.letter.id, state);
+        let Outcome::Again { retry_after } = outcome else { return None };
+        let plan = &self.plan.delivery;
+        let draw = fastrand::f64();
+        let wait = plan.backoff.wait(self.attempts, draw, retry_after, plan.retry_after_max);
+        Some(wait.min(WAIT_MAX))
     }
 
     async fn attempt(&self, worker: &Worker, sink: &Arc<Endpoint>, event: &Event) -> Outcome {

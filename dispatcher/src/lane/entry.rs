@@ -67,17 +67,35 @@ pub(crate) struct Entry {
     pub(crate) born: Instant,
     /// Attempts that count, since it was taken on.
     pub(crate) attempts: u32,
+    /// Whether later events of its key wait for its end.
+    pub(crate) holds_key: bool,
     /// Whether the retry budget has put off the next attempt already.
     pub(crate) postponed: bool,
     /// What failed so far, kept only when something did.
     pub(crate) log: Option<Box<AttemptLog>>,
-    /// The breaker's leave for the attempt under way; given back unused when the entry is dropped.
+    /// The breaker's leave for the attempt under way.
     pub(crate) pass: Option<(Rc<RefCell<Breaker>>, breaker::Ticket)>,
 }
 
 impl Entry {
     pub(crate) fn new(event: Event, ticket: Option<Ticket>, born: Instant) -> Self {
-        Self { event, ticket, born, attempts: 0, postponed: false, log: None, pass: None }
+        Self {
+            event,
+            ticket,
+            born,
+            attempts: 0,
+            holds_key: false,
+            postponed: false,
+            log: None,
+            pass: None,
+        }
+    }
+
+    /// Gives the breaker's leave back unused.
+    pub(crate) fn withdraw(&mut self) {
+        if let Some((breaker, pass)) = self.pass.take() {
+            breaker.borrow_mut().withdraw(pass);
+        }
     }
 
     /// Says that the event reached its end.

@@ -2,17 +2,18 @@
 
 mod entry;
 mod queue;
+mod state;
 mod tally;
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use channel::{Event, order_key};
-use tokio::task::AbortHandle;
 
 pub(crate) use entry::{Doomed, Entry, SharedLease, Ticket};
 pub use tally::{AttemptEnd, DURATION_BOUNDS, Tally};
@@ -20,21 +21,16 @@ pub use tally::{AttemptEnd, DURATION_BOUNDS, Tally};
 use crate::{
     Fanout, Trigger, TriggerPlan,
     attempt::{Attempt, AttemptLog},
-    breaker::{self, Admit, Breaker},
+    breaker,
     concurrency::Concurrency,
     dead_letter::{DeadLetter, Reason, SinkState, SinkStatus},
     delivery,
     outcome::{self, Sent},
-    retry_budget::{RetryBudget, Spend},
+    retry_budget::RetryBudget,
     worker::Worker,
 };
 use queue::Queue;
-
-/// How long a lane with nothing under way waits for the deliveries of other workers to end.
-const OTHERS_BUSY_WAIT: Duration = Duration::from_millis(5);
-
-/// How long a lane waits before it looks again whether the dead letters have room.
-const DEAD_LETTERS_FULL_WAIT: Duration = Duration::from_secs(1);
+use state::State;
 
 /// Waiting events from which on a lane is pressed, and below which it no longer is.
 const PRESSED: [usize; 2] = [32, 64];
@@ -52,25 +48,6 @@ pub(crate) struct Lane {
     pub(crate) fanout: Arc<Fanout>,
     trigger: RefCell<Arc<Trigger>>,
     state: RefCell<State>,
-}
-
-struct State {
-    queue: Queue,
-    tally: Tally,
-    in_flight: u32,
-    concurrency: Concurrency,
-    budget: RetryBudget,
-    breaker: Rc<RefCell<Breaker>>,
-    /// Entries that ended while the dead letters were full. While there are any, nothing starts.
-    doomed: Vec<Doomed>,
-    retired: bool,
-    /// Whether events wait because the worker takes them in faster than it delivers.
-    is_pressed: bool,
-    /// What an attempt takes on average, in seconds.
-    pace: f64,
-    /// When what blocks the next entry is over, if time alone ends it.
-    blocked_until: Option<Instant>,
-    timer: Option<(Instant, AbortHandle)>,
 }
 
 /// How a delivery ended.
@@ -104,10 +81,13 @@ impl Lane {
             queue: Queue::default(),
             tally: Tally::default(),
             in_flight: 0,
+            starves: false,
+            turns: 0,
+            left_until: None,
             concurrency: Concurrency::new(trigger.plan.in_flight_max),
             budget: RetryBudget::new(now),
             breaker: worker.breaker(trigger.plan.subscriber.url(), now),
-            doomed: Vec::new(),
+            doomed: VecDeque::new(),
             retired: false,
             is_pressed: false,
             pace: 0.0,
@@ -140,7 +120,8 @@ impl Lane {
             state.tally.in_flight += 1;
             let detail =
                 Some("its trigger lets more wait than its share of the channel".to_owned());
-            self.bury(&mut state, &trigger, Doomed { entry, reason: Reason::Overflow, detail });
+            self.doom(&mut state, &trigger, Doomed { entry, reason: Reason::Overflow, detail });
+            self.arm(&mut state, now);
             return;
         }
         state.tally.waiting += 1;
@@ -183,6 +164,7 @@ impl Lane {
         let mut state = self.state.borrow_mut();
         state.retired = true;
         state.disarm();
+        state.sate(&trigger);
         if std::mem::take(&mut state.is_pressed) {
             self.worker.press(false);
         }
@@ -192,11 +174,7 @@ impl Lane {
             state.tally.purged += 1;
             entry.done();
         }
-        for doomed in std::mem::take(&mut state.doomed) {
-            state.tally.in_flight -= 1;
-            state.tally.purged += 1;
-            doomed.entry.done();
-        }
+        state.purge_doomed();
     }
 
     /// Looks whether something may start.
@@ -266,6 +244,7 @@ impl Lane {
         let mut state = self.state.borrow_mut();
         state.in_flight -= 1;
         trigger.usage.end();
+        state.share(&trigger, now);
         match end {
             End::Delivered => {
                 state.tally.in_flight -= 1;
@@ -284,10 +263,18 @@ impl Lane {
                 state.queue.push_delayed(entry, now + wait);
             }
             End::Dead(reason, detail) => {
-                self.bury(&mut state, &trigger, Doomed { entry, reason, detail });
+                self.doom(&mut state, &trigger, Doomed { entry, reason, detail });
+                if state.retired {
+                    // Nobody would look again whether the dead letters have room.
+                    state.purge_doomed();
+                }
             }
         }
         let next = self.next(&mut state, &trigger, now);
+        if next.is_some() {
+            // The limit may have grown, the breaker closed, or another worker's delivery ended.
+            self.start_all(&mut state, &trigger, now);
+        }
         self.arm(&mut state, now);
         self.feel_pressure(&mut state);
         next
@@ -295,14 +282,21 @@ impl Lane {
 
     /// Starts what may start.
     fn pump(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) {
-        for doomed in std::mem::take(&mut state.doomed) {
-            self.bury(state, trigger, doomed);
+        while let Some(doomed) = state.doomed.pop_front() {
+            if let Err(doomed) = self.bury(state, trigger, doomed) {
+                state.doomed.push_front(doomed);
+                break;
+            }
         }
+        self.start_all(state, trigger, now);
+        self.arm(state, now);
+        self.feel_pressure(state);
+    }
+
+    fn start_all(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) {
         while let Some(entry) = self.next(state, trigger, now) {
             self.spawn(entry);
         }
-        self.arm(state, now);
-        self.feel_pressure(state);
     }
 
     /// Tells the worker when events wait here for want of its own time.
@@ -311,7 +305,8 @@ impl Lane {
         let bound = if state.is_pressed { least } else { most };
         let is_pressed = state.queue.ready_len() >= bound
             && state.pace <= PRESSED_PACE_MAX
-            && state.blocked_until.is_none();
+            && state.blocked_until.is_none()
+            && state.doomed.is_empty();
         if is_pressed != state.is_pressed {
             state.is_pressed = is_pressed;
             self.worker.press(is_pressed);
@@ -320,13 +315,17 @@ impl Lane {
 
     /// Takes the next entry that may start out of the queue, counted as under way.
     fn next(self: &Rc<Self>, state: &mut State, trigger: &Trigger, now: Instant) -> Option<Entry> {
+        state.blocked_until = None;
         loop {
-            let waiting = state.queue.peek(now)?;
+            let Some(waiting) = state.queue.peek(now) else {
+                state.sate(trigger);
+                return None;
+            };
             let age = now.saturating_duration_since(waiting.born);
             if age >= self.worker.settings.age_max {
                 let entry = state.take(trigger, now)?;
                 let detail = Some(format!("it waited {} s", age.as_secs()));
-                self.bury(state, trigger, Doomed { entry, reason: Reason::Aged, detail });
+                self.doom(state, trigger, Doomed { entry, reason: Reason::Aged, detail });
                 continue;
             }
             let is_retry = waiting.attempts > 0;
@@ -350,9 +349,22 @@ impl Lane {
         self.worker.tasks.spawn_local(delivery::run(Rc::clone(self), entry));
     }
 
-    /// Puts an entry, counted as under way, into the dead letters.
-    fn bury(self: &Rc<Self>, state: &mut State, trigger: &Trigger, doomed: Doomed) {
+    /// Puts an entry, counted as under way, into the dead letters, now or when they have room.
+    fn doom(self: &Rc<Self>, state: &mut State, trigger: &Trigger, doomed: Doomed) {
+        if let Err(doomed) = self.bury(state, trigger, doomed) {
+            state.doomed.push_back(doomed);
+        }
+    }
+
+    /// Puts an entry into the dead letters; gives it back when they are full.
+    fn bury(
+        self: &Rc<Self>,
+        state: &mut State,
+        trigger: &Trigger,
+        doomed: Doomed,
+    ) -> Result<(), Doomed> {
         let Doomed { entry, reason, detail } = doomed;
+        let holds_key = entry.holds_key;
         let Burial { letter, ticket } = self.letter(trigger, entry, reason, detail);
         match self.fanout.dead_letters.put(letter) {
             Ok(letter) => {
@@ -362,19 +374,23 @@ impl Lane {
                 if let Some(count) = place.and_then(|at| state.tally.dead_by_reason.get_mut(at)) {
                     *count += 1;
                 }
-                state.queue.end_key(order_key(&letter.event));
+                if holds_key {
+                    state.queue.end_key(order_key(&letter.event));
+                }
                 if let Some(ticket) = ticket {
                     ticket.done();
                 }
                 if let Some(sink) = &trigger.plan.dead_letter_sink {
                     self.worker.send_to_sink(&self.fanout, &trigger.plan, sink, letter);
                 }
+                Ok(())
             }
             Err(letter) => {
                 let DeadLetter { event, attempts, detail, .. } = *letter;
                 let mut entry = Entry::new(event, ticket, Instant::now());
                 entry.log = Some(Box::new(attempts));
-                state.doomed.push(Doomed { entry, reason, detail });
+                entry.holds_key = holds_key;
+                Err(Doomed { entry, reason, detail })
             }
         }
     }
@@ -432,85 +448,5 @@ struct Burial {
     ticket: Option<Ticket>,
 }
 
-impl State {
-    /// The breaker's pass for one delivery, which is then counted as under way; `None` when none
-    /// may start.
-    fn admit(&mut self, trigger: &Trigger, now: Instant) -> Option<breaker::Ticket> {
-        self.blocked_until = None;
-        let is_busy = self.in_flight >= self.concurrency.limit().get();
-        if self.retired || is_busy || !self.doomed.is_empty() {
-            return None;
-        }
-        if !trigger.usage.start(trigger.plan.in_flight_max.get()) {
-            // A delivery of this lane that ends looks again by itself; another worker's does not.
-            self.blocked_until = (self.in_flight == 0).then(|| now + OTHERS_BUSY_WAIT);
-            return None;
-        }
-        let admit = self.breaker.borrow_mut().admit(now);
-        match admit {
-            Admit::Go(pass) | Admit::Probe(pass) => {
-                self.in_flight += 1;
-                Some(pass)
-            }
-            Admit::WaitUntil(at) => {
-                trigger.usage.end();
-                self.blocked_until = Some(at);
-                None
-            }
-        }
-    }
-
-    /// Takes back what [`State::admit`] gave.
-    fn give_up(&mut self, trigger: &Trigger, pass: breaker::Ticket) {
-        self.in_flight -= 1;
-        trigger.usage.end();
-        self.breaker.borrow_mut().withdraw(pass);
-    }
-
-    /// Lets an entry go that was admitted.
-    fn start(&mut self, entry: &mut Entry, pass: breaker::Ticket, now: Instant) {
-        if entry.attempts == 0 {
-            self.budget.first_attempt(now);
-        }
-        entry.pass = Some((Rc::clone(&self.breaker), pass));
-    }
-
-    /// How long the retry budget puts off a retry that is due.
-    fn postpones(&mut self, was_postponed: bool, now: Instant) -> Option<Duration> {
-        match self.budget.retry(now, was_postponed, fastrand::f64()) {
-            Spend::Now => None,
-            Spend::Later(wait) => Some(wait),
-        }
-    }
-
-    fn take(&mut self, trigger: &Trigger, now: Instant) -> Option<Entry> {
-        let entry = self.queue.pop(now)?;
-        trigger.usage.stop_waiting(entry.event.cost());
-        self.tally.waiting -= 1;
-        self.tally.in_flight += 1;
-        Some(entry)
-    }
-
-    /// An entry that reached its end without the dead letters.
-    fn end(&mut self, entry: Entry) {
-        self.queue.end_key(order_key(&entry.event));
-        entry.done();
-    }
-
-    /// When something may start that may not start now, if time alone decides it.
-    fn look_again_at(&self, now: Instant) -> Option<Instant> {
-        if self.retired {
-            None
-        } else if self.doomed.is_empty() {
-            [self.queue.next_due(), self.blocked_until].into_iter().flatten().min()
-        } else {
-            Some(now + DEAD_LETTERS_FULL_WAIT)
-        }
-    }
-
-    fn disarm(&mut self) {
-        if let Some((_, handle)) = self.timer.take() {
-            handle.abort();
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -32,8 +32,9 @@ struct Delayed {
 
 impl Queue {
     /// Takes on an entry; `ordered` ones wait behind an earlier one of their key.
-    pub(crate) fn push(&mut self, entry: Entry, ordered: bool) {
+    pub(crate) fn push(&mut self, mut entry: Entry, ordered: bool) {
         if ordered {
+            entry.holds_key = true;
             let key = order_key(&entry.event);
             if let Some(behind) = self.keys.get_mut(key) {
                 behind.push_back(entry);
@@ -51,7 +52,7 @@ impl Queue {
         self.delayed.push(Delayed { due, turn: self.turn, entry });
     }
 
-    /// Lets the next entry of a key go on, after the one before it has ended.
+    /// Lets the next entry of a key go on, after the one that held it has ended.
     pub(crate) fn end_key(&mut self, key: &str) {
         let Some(behind) = self.keys.get_mut(key) else { return };
         match behind.pop_front() {
