@@ -14,8 +14,7 @@ use crate::{
 /// # Errors
 ///
 /// [`Failure::Reported`] when any problem is an error; warnings and notes are printed, but are no
-/// failure. [`Failure::Usage`] for a path that is not there or not readable: that is wrong in the
-/// command, not in a manifest.
+/// failure. [`Failure::Failed`] for a path that is not there or not readable.
 pub fn run(args: CheckArgs, console: &Console) -> Result<(), Failure> {
     let snapshot = load(&args.paths)?;
     let report = Report::new(&snapshot);
@@ -28,7 +27,7 @@ pub fn run(args: CheckArgs, console: &Console) -> Result<(), Failure> {
 }
 
 fn load(paths: &[PathBuf]) -> Result<Snapshot, Failure> {
-    manifest::load(paths).map_err(|error| Failure::Usage(error.to_string()))
+    manifest::load(paths).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// What was found, as `--output json` has it.
@@ -139,6 +138,6 @@ mod tests {
     #[test]
     fn a_path_that_is_not_there_is_wrong_usage() {
         let failure = load(&[PathBuf::from("/nowhere/at/all")]).unwrap_err();
-        assert!(matches!(failure, Failure::Usage(_)));
+        assert!(matches!(failure, Failure::Failed(_)));
     }
 }

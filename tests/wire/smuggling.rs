@@ -35,17 +35,6 @@ fn ambiguous() -> Vec<(&'static str, String)> {
             with("content-length: 99999999999999999999999\r\n", &hidden),
         ),
         ("an empty length", with("content-length: \r\n", &hidden)),
-        (
-            "a length and chunks",
-            with("content-length: 0\r\ntransfer-encoding: chunked\r\n", &chunked),
-        ),
-        (
-            "chunks and a length",
-            with(
-                &format!("transfer-encoding: chunked\r\ncontent-length: {length}\r\n"),
-                "0\r\n\r\n",
-            ),
-        ),
         ("an unknown coding", with("transfer-encoding: xchunked\r\n", &chunked)),
         ("a coding before chunked", with("transfer-encoding: gzip, chunked\r\n", &chunked)),
         ("chunked twice", with("transfer-encoding: chunked, chunked\r\n", &chunked)),
@@ -107,6 +96,29 @@ async fn a_request_of_unsure_length_is_refused_and_its_connection_closed() {
         assert_refused(name, &mut wire, &bytes).await;
     }
     assert_only_the_good_one(&running, &subscriber).await;
+}
+
+/// RFC 9112, 6.3: a server may go by the chunks alone, if it closes the connection after the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_beside_a_length_count_alone_and_end_the_connection() {
+    let (running, subscriber) = plain().await;
+    let start = format!("POST /default/default HTTP/1.1\r\nhost: x\r\n{}", event_lines("outer"));
+    let hidden = hidden();
+    for lengths in [
+        "content-length: 0\r\ntransfer-encoding: chunked\r\n".to_owned(),
+        format!("transfer-encoding: chunked\r\ncontent-length: {}\r\n", hidden.len()),
+    ] {
+        let mut wire = running.producer().connect().await;
+        let bytes = format!("{start}{lengths}\r\n2\r\n{{}}\r\n0\r\n\r\n{hidden}");
+        wire.write(bytes.as_bytes()).await.ok();
+        let answer = wire.read_to_close(Duration::from_secs(10)).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{lengths}: {text}");
+    }
+    running.settled(SOON).await;
+    for one in subscriber.received() {
+        assert_eq!(one.key().unwrap().id, "outer", "what hid behind the chunks was taken");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

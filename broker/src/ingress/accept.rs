@@ -216,8 +216,16 @@ impl Ingress {
         published.map(|_position| ()).map_err(refusal::not_stored)
     }
 
-    /// HTTP/2 brings heads that hyper does not hold against the number of headers.
+    /// What hyper lets through: codings around the chunks, and over HTTP/2 any number of headers.
     fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let coding = codings.next();
+        let is_plain =
+            coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !is_plain || codings.next().is_some() {
+            let refused = Refused::new(StatusCode::BAD_REQUEST, "must be chunked and nothing else");
+            return Err(refused.naming("transfer-encoding").closing());
+        }
         if headers.len() > self.limits.headers_max {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             let detail = format!("more than {} headers", self.limits.headers_max);

@@ -21,12 +21,18 @@ pub(super) struct Refused {
     status: StatusCode,
     problem: Box<Problem>,
     retry_after: Option<Duration>,
+    closes: bool,
 }
 
 impl Refused {
     /// A refusal in words.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, problem: Box::new(Problem::new(status, detail)), retry_after: None }
+        Self {
+            status,
+            problem: Box::new(Problem::new(status, detail)),
+            retry_after: None,
+            closes: false,
+        }
     }
 
     /// Names the field that is wrong.
@@ -41,6 +47,12 @@ impl Refused {
         self
     }
 
+    /// Ends the connection: where its next request begins is not sure.
+    pub(super) fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -51,6 +63,9 @@ impl Refused {
 
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = self.problem.into_response();
+        if self.closes {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up: coming back early would be refused again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
