@@ -1,4 +1,45 @@
 //! A place events can be put, kept, and taken back from.
+//!
+//! Here is what the other rooms share: the [`Event`], its forms on the wire ([`binding`]), the
+//! contract of every backend ([`Channel`]) with the one backend there is so far ([`memory`]),
+//! anything that takes an event ([`Sink`]), and how users name one ([`Destination`]).
+//!
+//! # Promises
+//!
+//! - A publish resolves when the event is stored as strongly as [`Channel::durability`] says: that is
+//!   what a 202 means. Of a [`Batch`] all events are stored, or none.
+//! - Every stored event is lent to one reader, and lent again until its [`Lease`] is settled.
+//! - Events of one worker are lent in the order in which they were published; while keys are kept
+//!   together, events of one key are, whichever worker took them in.
+//! - A channel at a bound refuses. It never drops what it has.
+//! - Attributes and data leave as they came, byte for byte, unless the sender's form of the event and
+//!   the subscriber's differ: then the rules of the two forms hold.
+//! - What an event costs is charged to a [`Budget`] before it is read, and given back with its last copy.
+//!
+//! # Limits
+//!
+//! | what | default | at the limit |
+//! | --- | --- | --- |
+//! | events stored and not settled, per channel | 200,000 | [`PublishError::Full`] with a time to come back |
+//! | bytes of the events of one channel, and of all | set by the process | [`PublishError::Full`] |
+//! | one event, attributes and data | 1 MiB + 64 KiB | [`PublishError::TooLarge`] |
+//! | one attribute's value | 4 KiB | [`Invalid`] |
+//! | an attribute's name | 64 characters | [`Invalid`] |
+//! | extensions of an event | 64 | [`Invalid`] |
+//! | events of a batch | 1,000 | [`binding::DecodeError::TooManyEvents`] |
+//! | JSON inside JSON | 64 levels | [`binding::DecodeError::TooDeep`] |
+//!
+//! Names come from [`MemoryLimits`] and [`binding::Limits`].
+//!
+//! # Why not the SDK's event
+//!
+//! `cloudevents-sdk` changes data bytes on the way through and accepts events that are not valid. It
+//! is the type at the public edge, with conversions both ways ([`sdk`]), and not on an event's path.
+//!
+//! # Reading order
+//!
+//! `event` and `draft` (an event, and one in the making), `rules` (what CloudEvents asks of
+//! attributes), [`binding`], `channel` (the contract), [`memory`], `budget`, `sink`, `destination`.
 
 mod attributes;
 pub mod binding;
@@ -11,7 +52,7 @@ mod destination;
 mod draft;
 mod event;
 mod invalid;
-mod memory;
+pub mod memory;
 mod name;
 mod percent;
 pub mod rules;

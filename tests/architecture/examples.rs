@@ -18,3 +18,12 @@ async fn every_example_passes_the_check() {
     }
     assert!(checked > 0, "no example in {}", folder.display());
 }
+
+/// They share no name, so that one command shows them all.
+#[tokio::test]
+async fn all_examples_run_together() {
+    let folder = root().join("deploy/examples").display().to_string();
+    let output = command(&["check", &folder]).await;
+    assert!(output.is_success(), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains(", 0 problems\n"), "{}", output.stdout);
+}

@@ -54,7 +54,7 @@ fn there_is_no_unsafe_code() {
     for (path, text) in sources() {
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe("];
+            let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "[unsafe("];
             // This file names them.
             if is_unsafe.iter().any(|one| code.contains(one))
                 && !path.ends_with("architecture/files.rs")
@@ -85,4 +85,30 @@ fn the_readme_names_every_crate() {
     for name in ["broker", "channel", "dispatcher", "sources", "tests", "benches"] {
         assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
     }
+}
+
+#[test]
+fn every_file_that_the_first_pages_name_is_there() {
+    let mut named = 0;
+    for page in [
+        "README.md",
+        "broker/src/lib.rs",
+        ".github/CONTRIBUTING.md",
+        "tests/README.md",
+        "benches/README.md",
+    ] {
+        let text = fs::read_to_string(root().join(page)).expect(page);
+        for path in text.split(['`', '(', ')', '"', ' ', '\n']).filter(|word| is_path(word)) {
+            assert!(root().join(path).is_file(), "{page} names {path}");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "only {named} files are named");
+}
+
+/// Whether a word is a file's path from the root: it begins with a folder of ours.
+fn is_path(word: &str) -> bool {
+    let folder = word.split_once('/').map(|(folder, _)| folder);
+    folder.is_some_and(|folder| TOP.contains(&folder) || folder == "tests")
+        && [".rs", ".md", ".yaml"].iter().any(|end| word.ends_with(end))
 }

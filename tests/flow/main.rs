@@ -16,6 +16,7 @@ mod filters;
 mod manifests;
 mod outside;
 mod program;
+mod quickstart;
 mod replies;
 mod sink;
 

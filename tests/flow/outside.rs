@@ -39,6 +39,22 @@ async fn every_line_of_the_metrics_is_well_formed_and_counters_only_grow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readme_names_every_metric_with_its_type() {
+    let (running, _) = plain().await;
+    let page = running.admin().metrics().await;
+    let readme = include_str!("../../README.md");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `")).collect();
+    let mut named = 0;
+    for family in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = family.split_once(' ').unwrap();
+        let is_row = |row: &&str| row.contains(&format!("`{name}`")) && row.contains(kind);
+        assert!(rows.iter().any(is_row), "{family}");
+        named += 1;
+    }
+    assert!(named > 30, "{named} metrics");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_types_do_not_grow_the_metrics() {
     let (running, _) = plain().await;
     running.load(Load::new(20, |number| numbered("a", number, "t", 10))).finish().await;

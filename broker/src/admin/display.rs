@@ -6,14 +6,19 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
+use bytes::Bytes;
 use tokio::{sync::Mutex, task::spawn_blocking};
 
 use super::{
     Admin,
     openapi::{BadRequest, ServiceUnavailable, UnsupportedMediaType},
-    request,
+    request::{self, Params},
 };
-use crate::{cli::Console, display, ingress::Problem};
+use crate::{
+    cli::Console,
+    display::{self, Style},
+    ingress::Problem,
+};
 
 /// Bytes of a request: the largest event that a broker takes, in any mode, and room for batches.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -50,10 +55,14 @@ impl Screen {
 }
 
 /// Shows the events of a request, in any content mode, and answers once they are written.
+///
+/// With a `name` that stands above them, so that triggers that share this display can be told
+/// apart; not in JSON lines, where a line is an event.
 #[utoipa::path(
     post,
     path = "/display",
     tag = "display",
+    params(("name" = Option<String>, Query, description = "a line above the events, in text: who got them")),
     request_body(
         description = "an event, or a batch of them, in any mode of the HTTP binding",
         content(
@@ -74,10 +83,27 @@ pub(super) async fn display(
     request: Request,
 ) -> Result<(), Problem> {
     let (head, body) = request.into_parts();
+    let params = Params::read(head.uri.query(), &["name"])?;
     let body = request::body(body, BODY_BYTES_MAX).await?;
-    let text = display::render(&head.headers, &body, admin.screen.console.style())
+    let style = admin.screen.console.style();
+    admin.screen.show(shown(params.text("name"), &head.headers, &body, style)?).await
+}
+
+/// What a request looks like on the screen.
+fn shown(
+    name: Option<&str>,
+    headers: &HeaderMap,
+    body: &Bytes,
+    style: Style,
+) -> Result<String, Problem> {
+    let events = display::render(headers, body, style)
         .map_err(|error| Problem::new(error.status(), error.to_string()))?;
-    admin.screen.show(text).await
+    Ok(match name {
+        Some(name) if style != Style::JsonLines && !events.is_empty() => {
+            format!("[{}]\n{events}", display::escape(name, false))
+        }
+        _ => events,
+    })
 }
 
 /// Allows whoever asks to deliver here (CloudEvents webhooks 1.0.2, 4.2).
@@ -95,4 +121,32 @@ pub(super) async fn handshake(asked: HeaderMap) -> HeaderMap {
     headers.insert("webhook-allowed-origin", origin);
     headers.insert("webhook-allowed-rate", any);
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_above_the_events_of_its_request() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")]
+        {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        for (name, style, first_line) in [
+            (Some("orders"), Style::Plain, "[orders]"),
+            (Some("a\n\u{1b}[2J"), Style::Plain, "[a\\u000a\\u001b[2J]"),
+            (None, Style::Plain, "☁️  cloudevents.Event"),
+            (
+                Some("orders"),
+                Style::JsonLines,
+                r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#,
+            ),
+        ] {
+            let text = shown(name, &headers, &Bytes::new(), style).unwrap();
+            assert_eq!(text.lines().next(), Some(first_line), "{name:?}");
+        }
+    }
 }

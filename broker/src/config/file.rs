@@ -255,6 +255,24 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_every_setting_with_its_default() {
+        let readme = include_str!("../../../README.md");
+        let (_, file) = readme.split_once("```yaml\n# catchment.yaml\n").unwrap();
+        let (yaml, _) = file.split_once("```").unwrap();
+        let file: File = serde_saphyr::from_str(yaml).unwrap();
+        let every = format!("{file:?}");
+        assert!(!every.contains("None"), "a setting is not shown: {every}");
+        let shown = settings(yaml).unwrap();
+        assert_eq!(shown.ingress, crate::ingress::Limits::default());
+        assert_eq!(shown.memory.limits, channel::MemoryLimits::default());
+        assert_eq!(shown.delivery, dispatcher::Settings::default());
+        assert_eq!(shown.client, dispatcher::http::ClientSettings::default());
+        assert_eq!(shown.dead_letters, dispatcher::DeadLetterLimits::default());
+        let addresses = (shown.listen.to_string(), shown.admin.to_string());
+        assert_eq!(addresses, (crate::config::LISTEN.to_owned(), crate::config::ADMIN.to_owned()));
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
         for (yaml, named) in [
             ("ingres: {}", "ingres"),

@@ -5,7 +5,7 @@
 //!
 //! [`Strength::None`]: crate::Strength::None
 
-mod lease;
-mod log;
+pub mod lease;
+pub mod log;
 
 pub use log::{Memory, MemoryLimits};
