@@ -12,7 +12,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Failure, process::Process};
+use crate::{
+    Failure, machine,
+    process::{Process, pause},
+};
 
 /// Where the events are posted to.
 pub(crate) const PATH: &str = "/default/default";
@@ -84,7 +87,7 @@ impl Catchment {
         let ready = process.line(READY_MAX).and_then(|line| address(&line));
         match ready {
             Ok(address) => {
-                settle(process.id())?;
+                settle(process.pid())?;
                 Ok(Self { process, address, _folder: folder })
             }
             Err(error) => Err(format!("{error}\n{}", last_lines(&log)).into()),
@@ -102,7 +105,7 @@ const SETTLED: f64 = 0.015;
 fn settle(pid: u32) -> Result<(), Failure> {
     let mut before = machine::cpu(pid)?;
     for _ in 0..SETTLE_STEPS_MAX {
-        thread::sleep(SETTLE_STEP);
+        pause(SETTLE_STEP);
         let now = machine::cpu(pid)?;
         if now - before <= SETTLED {
             return Ok(());
