@@ -235,7 +235,11 @@ impl Process {
     }
 
     async fn end(self) -> Result<(), Failure> {
-        tracing::info!("ending: events in hand go to their end");
+        let seconds = (self.settings.drain.lag + self.settings.drain.timeout).as_secs();
+        tracing::info!(
+            seconds_max = seconds,
+            "ending: events in hand go to their end; a second signal ends it at once"
+        );
         let mut signals = self.signals;
         let drained = drain(&self.control, &self.draining, self.settings.drain);
         let left = tokio::select! {

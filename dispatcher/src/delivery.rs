@@ -87,6 +87,17 @@ async fn deliver(lane: &Rc<Lane>, entry: &mut Entry) -> End {
         Outcome::Done | Outcome::MayReply => None,
         Outcome::Again { .. } | Outcome::Refused => Some(describe(&sent, took)),
     };
+    if let Some(attempt) = &failed {
+        tracing::debug!(
+            trigger = %plan.name,
+            cloudevents.event_id = entry.event.id(),
+            cloudevents.event_source = entry.event.source(),
+            attempt = entry.attempts + 1,
+            status = attempt.status,
+            error = attempt.error,
+            "the subscriber did not take an event"
+        );
+    }
     lane.note_attempt(entry, &sent, took, failed);
     match (outcome, sent) {
         (Outcome::MayReply, Ok(answer)) => pass_on(lane, &plan, entry, &answer).await,

@@ -220,7 +220,10 @@ impl Lane {
         entry.postponed = false;
         let verdict = outcome::verdict(sent);
         if let Some((breaker, pass)) = entry.pass.take() {
-            breaker.borrow_mut().record(pass, now, verdict, fastrand::f64());
+            let has_changed = breaker.borrow_mut().record(pass, now, verdict, fastrand::f64());
+            if has_changed {
+                self.tell_of_breaker(breaker.borrow().state());
+            }
         }
         if outcome::is_overload(sent) {
             state.concurrency.overload(now);
@@ -229,6 +232,16 @@ impl Lane {
         }
         if let Some(attempt) = failed {
             entry.log.get_or_insert_default().push(attempt, &self.fanout.budget);
+        }
+    }
+
+    fn tell_of_breaker(&self, state: breaker::State) {
+        let trigger = self.trigger();
+        let (trigger, subscriber) = (&trigger.plan.name, trigger.plan.subscriber.url());
+        if state == breaker::State::Closed {
+            tracing::info!(%trigger, subscriber, "subscriber is back: deliveries go on");
+        } else {
+            tracing::warn!(%trigger, subscriber, "subscriber is down: its events wait, no attempt is spent");
         }
     }
 
