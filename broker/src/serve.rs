@@ -221,7 +221,28 @@ impl Process {
                 _ = expire.tick() => self.expire(),
             }
         }
-        self.end().await
+        let seconds_max = (self.settings.drain.lag + self.settings.drain.timeout).as_secs();
+        tracing::info!(
+            seconds_max,
+            "ending: events in hand go to their end; a second signal ends it at once"
+        );
+        let mut signals = self.signals;
+        let end = end(Ending {
+            control: self.control,
+            draining: self.draining,
+            drain: self.settings.drain,
+            stops: [self.stop_accepting, self.stop, self.stop_admin],
+            tasks: self.tasks,
+            workers: self.workers,
+        });
+        tokio::select! {
+            biased;
+            () = signals.next() => {
+                tracing::warn!("asked again to end: leaving at once");
+                std::process::exit(LEFT_AT_ONCE);
+            }
+            ended = end => ended,
+        }
     }
 
     fn expire(&self) {
@@ -233,44 +254,48 @@ impl Process {
             }
         }
     }
+}
 
-    async fn end(self) -> Result<(), Failure> {
-        let seconds = (self.settings.drain.lag + self.settings.drain.timeout).as_secs();
-        tracing::info!(
-            seconds_max = seconds,
-            "ending: events in hand go to their end; a second signal ends it at once"
-        );
-        let mut signals = self.signals;
-        let drained = drain(&self.control, &self.draining, self.settings.drain);
-        let left = tokio::select! {
-            biased;
-            () = signals.next() => {
-                tracing::warn!("asked again to end: leaving at once");
-                std::process::exit(LEFT_AT_ONCE);
-            }
-            left = drained => left,
-        };
-        let lost = lost_ids(&self.control, left).await;
-        self.stop_accepting.cancel();
-        self.stop.cancel();
-        self.stop_admin.cancel();
-        let mut tasks = self.tasks;
-        while tasks.join_next().await.is_some() {}
-        let workers = self.workers;
-        let joined = tokio::task::spawn_blocking(move || {
-            workers.into_iter().filter_map(|worker| worker.join().err()).count()
-        })
-        .await;
-        if joined.unwrap_or(1) > 0 {
-            return Err(Failure::Failed("a worker ended with a panic".to_owned()));
-        }
-        if left == 0 {
-            tracing::info!("every event reached its end");
-            return Ok(());
-        }
-        tracing::error!(events = left, ids = ?lost, "events are lost: they had not reached their end");
-        Err(Failure::Lost(format!("{left} events had not reached their end")))
+/// What of the process has to come to an end.
+struct Ending {
+    control: Arc<Control>,
+    draining: Arc<AtomicBool>,
+    drain: config::Drain,
+    stops: [CancellationToken; 3],
+    tasks: JoinSet<()>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+async fn end(mut ending: Ending) -> Result<(), Failure> {
+    let control = &ending.control;
+    let left = drain(control, &ending.draining, ending.drain).await;
+    let lost = lost_ids(control, left).await;
+    let dead_letters = dead_letters(control);
+    ending.stops.iter().for_each(CancellationToken::cancel);
+    while ending.tasks.join_next().await.is_some() {}
+    let workers = ending.workers;
+    let joined = tokio::task::spawn_blocking(move || {
+        workers.into_iter().filter_map(|worker| worker.join().err()).count()
+    })
+    .await;
+    if joined.unwrap_or(1) > 0 {
+        return Err(Failure::Failed("a worker ended with a panic".to_owned()));
     }
+    if dead_letters > 0 {
+        tracing::warn!(dead_letters, "dead letters were kept in memory and go with the process");
+    }
+    if left == 0 {
+        tracing::info!("every event reached its end");
+        return Ok(());
+    }
+    tracing::error!(events = left, ids = ?lost, "events are lost: they had not reached their end");
+    Err(Failure::Lost(format!("{left} events had not reached their end")))
+}
+
+/// Dead letters that are kept, of all brokers.
+fn dead_letters(control: &Control) -> usize {
+    let inventory = control.inventory.load();
+    inventory.brokers.values().flatten().map(|broker| broker.fanout.dead_letters.held().0).sum()
 }
 
 /// Waits until nothing is left or the time is over. Returns what is left.

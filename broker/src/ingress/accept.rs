@@ -68,6 +68,9 @@ pub struct Ingress {
     unrouted: RefCell<IngressTally>,
 }
 
+/// Said where it is asked for, not with every event: a header map costs allocations.
+const ALLOWED: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
 /// How long a 202 is held back while the worker is behind with deliveries. The event is stored and
 /// on its way; it is the producer's next one that comes later.
 const PRODUCER_PATIENCE: Duration = Duration::from_millis(100);
@@ -117,17 +120,17 @@ impl Ingress {
         B: Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
-        let mut response = match *request.method() {
+        match *request.method() {
             Method::OPTIONS => consent(),
             Method::POST => self.post(request).await,
             _ => {
                 let detail = "events are sent with POST";
                 let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, detail);
-                self.refuse(None, refused)
+                let mut response = self.refuse(None, refused);
+                response.headers_mut().insert(header::ALLOW, ALLOWED);
+                response
             }
-        };
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
-        response
+        }
     }
 
     async fn post<B>(&self, request: Request<B>) -> Answer
@@ -287,6 +290,7 @@ fn consent() -> Answer {
     let any = HeaderValue::from_static("*");
     response.headers_mut().insert("webhook-allowed-origin", any.clone());
     response.headers_mut().insert("webhook-allowed-rate", any);
+    response.headers_mut().insert(header::ALLOW, ALLOWED);
     response
 }
 

@@ -73,6 +73,11 @@ where
         }
         read.bytes.extend_from_slice(&data);
     }
+    let spare = read.bytes.capacity() - read.bytes.len();
+    if spare > read.bytes.len() / 4 {
+        // It was read into room to grow, which nobody is charged for once it is an event.
+        return Ok(Bytes::copy_from_slice(&read.bytes));
+    }
     Ok(read.bytes.freeze())
 }
 
