@@ -180,6 +180,18 @@ fn unusable(settings: &Settings) -> Option<&'static str> {
     if settings.ingress.head_bytes_max < HEAD_BYTES_MIN {
         return Some("ingress.headBytesMax: must be at least 8Ki");
     }
+    let least_one = [
+        (settings.memory.limits.events_max, "channel.memory.eventsMax: must be at least 1"),
+        (settings.dead_letters.events_max, "deadLetters.eventsMax: must be at least 1"),
+        (settings.ingress.connections_max, "ingress.connectionsMax: must be at least 1"),
+        (
+            settings.ingress.connections_per_address_max,
+            "ingress.connectionsPerAddressMax: must be at least 1",
+        ),
+    ];
+    if let Some((_, problem)) = least_one.into_iter().find(|(bound, _)| *bound == 0) {
+        return Some(problem);
+    }
     if !(1..=100).contains(&settings.memory.trigger_share_percent) {
         return Some("channel.memory.triggerSharePercent: must be from 1 to 100");
     }
@@ -281,6 +293,8 @@ mod tests {
             ("ingress: {headBytesMax: 1Ki}", "headBytesMax"),
             ("channel: {memory: {triggerSharePercent: 0}}", "triggerSharePercent"),
             ("listen: here", "listen"),
+            ("deadLetters: {eventsMax: 0}", "deadLetters.eventsMax"),
+            ("ingress: {connectionsMax: 0}", "ingress.connectionsMax"),
         ] {
             let error = settings(yaml).unwrap_err();
             assert!(error.contains(named), "{yaml}: {error}");

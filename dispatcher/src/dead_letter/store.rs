@@ -110,7 +110,8 @@ impl DeadLetters {
         let mut state = self.lock();
         let cost = letter.cost();
         let is_full = state.letters.len() >= self.limits.events_max
-            || state.bytes.saturating_add(cost) > self.limits.bytes_max;
+            // One that is larger than all may be is kept alone: its trigger would wait for ever.
+            || (state.bytes > 0 && state.bytes.saturating_add(cost) > self.limits.bytes_max);
         if is_full {
             return Err(letter);
         }
