@@ -121,6 +121,12 @@ pub(super) fn unreadable(error: BodyError, limits: &Limits) -> Refused {
     }
 }
 
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        *undecodable(error).problem
+    }
+}
+
 pub(super) fn undecodable(error: DecodeError) -> Refused {
     let detail = error.to_string();
     match error {
