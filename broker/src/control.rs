@@ -1,27 +1,24 @@
 //! The running process as the admin side sees it: what there is, what became of events, and orders to the workers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use channel::{Budget, Channel, Name};
 use dispatcher::{Fanout, HeldTally, LaneReport, Selection, Tally, Trigger, breaker};
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use crate::{
     ingress::{Connections, IngressTally},
     manifest::Standing,
-    worker::{Command, Mailbox, WorkerReport},
+    worker::{Command, Mailbox, Unanswered, WorkerReport},
 };
-
-/// How long a worker may take to answer before it is left out of a report.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A broker at work.
 #[derive(Clone, Debug)]
@@ -196,32 +193,45 @@ impl Control {
         &self.workers
     }
 
+    /// Asks all workers at once. Their answers come in their order.
+    pub async fn ask_all<T>(
+        &self,
+        command: impl Fn(oneshot::Sender<T>) -> Command,
+    ) -> Vec<Result<T, Unanswered>> {
+        join_all(self.workers.iter().map(|worker| worker.ask(&command))).await
+    }
+
     /// The books of all workers. They add up, because each worker writes its part down between two
     /// steps of its own.
     pub async fn books(&self) -> Books {
-        let reports = self.reports().await;
-        let mut books =
-            Books { silent_workers: self.workers.len() - reports.len(), ..Books::default() };
-        for report in reports {
-            books.add(report);
+        let mut books = Books::default();
+        for report in self.ask_all(|reply| Command::Report { reply }).await {
+            match report {
+                Ok(report) => books.add(report),
+                Err(_) => books.silent_workers += 1,
+            }
         }
         let inventory = self.inventory.load();
+        let mut held = HashMap::new();
         for (name, broker) in &inventory.brokers {
             let Ok(broker) = broker else { continue };
-            let held = broker.fanout.dead_letters.tallies();
-            let of_broker = books.brokers.entry(name.clone()).or_default();
-            for trigger in inventory.triggers.values().filter(|trigger| trigger.broker == *name) {
-                let Ok(running) = &trigger.running else { continue };
-                let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
-                of_trigger.settle(held.get(&running.key).copied().unwrap_or_default());
-            }
+            held.insert(name, broker.fanout.dead_letters.tallies());
+            books.brokers.entry(name.clone()).or_default();
+        }
+        for trigger in inventory.triggers.values() {
+            let Ok(running) = &trigger.running else { continue };
+            let Some(held) = held.get(&trigger.broker) else { continue };
+            let Some(of_broker) = books.brokers.get_mut(&trigger.broker) else { continue };
+            let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
+            of_trigger.settle(held.get(&running.key).copied().unwrap_or_default());
         }
         books
     }
 
-    /// Sends dead letters again. Returns how many their triggers took on.
+    /// Sends dead letters again. Returns how many their triggers took on; those of a worker that
+    /// does not answer stay where they are.
     pub async fn redrive(&self, broker: &Name, selection: &Selection) -> usize {
-        let inventory = self.inventory.load();
+        let inventory = self.inventory.load_full();
         let Some(Ok(broker)) = inventory.brokers.get(broker) else { return 0 };
         let page = broker.fanout.dead_letters.list(selection, 0, usize::MAX);
         let mut shares: Vec<Vec<u64>> = vec![Vec::new(); self.workers.len()];
@@ -231,27 +241,12 @@ impl Control {
                 share.push(letter.id);
             }
         }
-        let mut taken = 0;
-        for (worker, ids) in self.workers.iter().zip(shares) {
-            let (reply, count) = oneshot::channel();
+        let shares = self.workers.iter().zip(shares).filter(|(_, ids)| !ids.is_empty());
+        let asked = shares.map(|(worker, ids)| {
             let fanout = Arc::clone(&broker.fanout);
-            if worker.send(Command::Redrive { fanout, ids, reply }).await.is_ok() {
-                taken += count.await.unwrap_or_default();
-            }
-        }
-        taken
-    }
-
-    async fn reports(&self) -> Vec<WorkerReport> {
-        let mut answers = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
-            let (reply, report) = oneshot::channel();
-            if worker.send(Command::Report { reply }).await.is_ok() {
-                answers.push(tokio::time::timeout(REPORT_TIMEOUT, report));
-            }
-        }
-        let answers = futures_util::future::join_all(answers).await;
-        answers.into_iter().filter_map(|answer| answer.ok()?.ok()).collect()
+            worker.ask(|reply| Command::Redrive { fanout, ids, reply })
+        });
+        join_all(asked).await.into_iter().flatten().sum()
     }
 }
 
@@ -287,5 +282,29 @@ impl TriggerBooks {
         self.dead = self.tally.dead + held.dead;
         self.purged = self.tally.purged + held.purged;
         self.expired = held.expired;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_worker_is_left_out_of_the_books() {
+        let (stuck, _unread) = Mailbox::open();
+        let (working, mut commands) = Mailbox::open();
+        let control = Control::new(
+            vec![stuck, working],
+            Budget::new(1),
+            Connections::new(1, 1),
+            Arc::default(),
+        );
+        let answer = async {
+            let Some(Command::Report { reply }) = commands.recv().await else { panic!("asked") };
+            let unrouted = IngressTally { accepted: 7, ..IngressTally::default() };
+            reply.send(WorkerReport { unrouted, ..WorkerReport::default() }).unwrap();
+        };
+        let (books, ()) = tokio::join!(control.books(), answer);
+        assert_eq!((books.silent_workers, books.unrouted.accepted), (1, 7));
     }
 }
