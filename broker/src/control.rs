@@ -10,12 +10,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use channel::{Budget, Channel, Name};
-use dispatcher::{Fanout, HeldTally, LaneReport, Selection, Tally, Trigger, breaker};
+use dispatcher::{
+    Fanout, HeldTally, LaneReport, Selection, Tally, Trigger, breaker, http::ClientCounters,
+};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use crate::{
-    ingress::{Connections, IngressTally},
+    ingress::{BoundTally, Connections, IngressTally},
     manifest::Standing,
     worker::{Command, Mailbox, Unanswered, WorkerReport},
 };
@@ -88,6 +90,9 @@ pub struct TriggerBooks {
     pub breaker: BreakerState,
     /// Deliveries that may be under way at a time, the most over all workers.
     pub concurrency: u32,
+    /// Events, counted as in flight, that wait for room among the broker's dead letters. While there
+    /// are any nothing is delivered.
+    pub stalled: usize,
 }
 
 /// What a breaker does, the worst last.
@@ -130,6 +135,10 @@ pub struct Books {
     pub brokers: BTreeMap<Name, BrokerBooks>,
     /// Requests refused before a broker was known.
     pub unrouted: IngressTally,
+    /// How often each bound of the way in was reached.
+    pub bounds: BoundTally,
+    /// What the clients that deliver have done.
+    pub client: ClientCounters,
     /// Workers that did not answer in time.
     pub silent_workers: usize,
 }
@@ -258,6 +267,8 @@ fn home_of(letter: &dispatcher::DeadLetter, workers: usize) -> usize {
 
 impl Books {
     fn add(&mut self, report: WorkerReport) {
+        self.bounds.add(&report.bounds);
+        self.client.add(&report.client);
         for (name, lanes) in report.lanes {
             let of_broker = self.brokers.entry(name).or_default();
             for lane in lanes {
@@ -276,6 +287,7 @@ impl TriggerBooks {
         self.tally.add(&lane.tally);
         self.breaker = self.breaker.max(lane.breaker.into());
         self.concurrency = self.concurrency.max(lane.concurrency);
+        self.stalled += lane.stalled;
     }
 
     fn settle(&mut self, held: HeldTally) {

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use channel::{Channel, Name};
 use dispatcher::{
     Fanout, LaneReport, Settings, Worker,
-    http::{Client, ClientSettings},
+    http::{Client, ClientCounters, ClientSettings},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::ingress::{self, Connections, Gates, Ingress, IngressTally, Limits};
+use crate::ingress::{self, BoundTally, Connections, Gates, Ingress, IngressTally, Limits};
 
 /// Orders that may wait for a worker.
 const MAILBOX_LEN: usize = 64;
@@ -87,6 +87,10 @@ pub struct WorkerReport {
     pub ingress: HashMap<Name, IngressTally>,
     /// What it refused before a broker was known.
     pub unrouted: IngressTally,
+    /// How often each bound of the way in was reached.
+    pub bounds: BoundTally,
+    /// What the client that delivers has done.
+    pub client: ClientCounters,
 }
 
 /// The way to give a worker orders.
@@ -244,8 +248,14 @@ impl Desk {
                 self.ingress.forget(&broker);
             }
             Command::Report { reply } => {
-                let (ingress, unrouted) = (self.ingress.tallies(), self.ingress.unrouted());
-                answer(reply, WorkerReport { lanes: worker.report(), ingress, unrouted });
+                let report = WorkerReport {
+                    lanes: worker.report(),
+                    ingress: self.ingress.tallies(),
+                    unrouted: self.ingress.unrouted(),
+                    bounds: self.ingress.bounds_reached(),
+                    client: worker.client_counters(),
+                };
+                answer(reply, report);
             }
             // Whoever asked was told that none was taken on.
             Command::Redrive { reply, .. } if reply.is_closed() => {}

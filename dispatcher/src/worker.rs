@@ -18,7 +18,7 @@ use crate::{
     Fanout, Routes, Trigger, TriggerKey, TriggerPlan,
     breaker::Breaker,
     dead_letter::{DeadLetter, SinkSender},
-    http::{Client, Endpoint},
+    http::{Client, ClientCounters, Endpoint},
     lane::{Lane, LaneReport, SharedLease},
     route::Scratch,
 };
@@ -72,6 +72,11 @@ impl Worker {
     /// Its index among the workers.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// What its client has done.
+    pub fn client_counters(&self) -> ClientCounters {
+        self.client.counters()
     }
 
     /// Closes connections that nobody uses any more; to be called every second or so.

@@ -92,6 +92,8 @@ struct State {
     last_id: u64,
     tallies: HashMap<TriggerKey, HeldTally>,
     sinks: HashMap<u64, SinkState>,
+    /// Letters that were not kept because there were too many, and because of their bytes.
+    refused: [u64; 2],
 }
 
 impl DeadLetters {
@@ -109,9 +111,11 @@ impl DeadLetters {
     pub fn put(&self, mut letter: Box<DeadLetter>) -> Result<Arc<DeadLetter>, Box<DeadLetter>> {
         let mut state = self.lock();
         let cost = letter.cost();
-        let is_full = state.letters.len() >= self.limits.events_max
-            || state.bytes.saturating_add(cost) > self.limits.bytes_max;
-        if is_full {
+        let has_too_many = state.letters.len() >= self.limits.events_max;
+        let is_too_large = state.bytes.saturating_add(cost) > self.limits.bytes_max;
+        if has_too_many || is_too_large {
+            let [of_events, of_bytes] = &mut state.refused;
+            *(if has_too_many { of_events } else { of_bytes }) += 1;
             return Err(letter);
         }
         state.last_id += 1;
@@ -180,6 +184,13 @@ impl DeadLetters {
     pub fn held(&self) -> (usize, usize) {
         let state = self.lock();
         (state.letters.len(), state.bytes)
+    }
+
+    /// How often a letter was not kept because a bound was reached, by the bound's name in the
+    /// configuration. A letter that waits for room is tried again, and counted again, every second.
+    pub fn bounds_reached(&self) -> [(&'static str, u64); 2] {
+        let [events, bytes] = self.lock().refused;
+        [("deadLetters.eventsMax", events), ("deadLetters.bytesMax", bytes)]
     }
 
     /// The part of each trigger's books that is kept here.
@@ -325,5 +336,12 @@ mod tests {
         let refused = store.put(letter(3)).unwrap_err();
         assert_eq!(store.take(1).unwrap().id, 1);
         assert_eq!(store.put(refused).unwrap().id, 3);
+        let reached = [("deadLetters.eventsMax", 1), ("deadLetters.bytesMax", 0)];
+        assert_eq!(store.bounds_reached(), reached);
+
+        let limits = DeadLetterLimits { bytes_max: 1, ..DeadLetterLimits::default() };
+        let tiny = DeadLetters::new(limits);
+        assert!(tiny.put(letter(1)).is_err());
+        assert_eq!(tiny.bounds_reached().map(|(_, count)| count), [0, 1]);
     }
 }

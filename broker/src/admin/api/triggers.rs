@@ -20,7 +20,7 @@ use super::{
     Items,
 };
 use crate::{
-    control::{Books, TriggerBooks, TriggerState},
+    control::{Books, NotReady, TriggerBooks, TriggerState},
     ingress::Problem,
 };
 
@@ -39,9 +39,10 @@ pub(crate) struct TriggerView {
     dead_letter_sink: Option<String>,
     /// Whether it is at work.
     ready: bool,
-    /// In one word, why not.
+    /// In one word, why not; or, of one at work, why it stands still: `DeadLettersFull`.
+    #[schema(examples("SubscriberUnresolved", "DeadLettersFull"))]
     reason: Option<&'static str>,
-    /// In words, why not.
+    /// The same in words.
     message: Option<String>,
     /// Whether events of one key are delivered one after the other.
     ordered: Option<bool>,
@@ -101,7 +102,7 @@ pub(crate) struct Counters {
     purged: i64,
     /// Events that wait for their turn or for another attempt.
     waiting: i64,
-    /// Events that are being delivered.
+    /// Events that are being delivered, or wait for room among the dead letters.
     in_flight: i64,
 }
 
@@ -168,7 +169,7 @@ impl TriggerView {
         let books = books.cloned().unwrap_or_default();
         let running = state.running.as_ref().ok();
         let plan = running.map(|trigger| &*trigger.plan);
-        let not_ready = state.running.as_ref().err();
+        let why = state.running.as_ref().err().cloned().or_else(|| stalled(&books));
         Self {
             namespace: state.name.namespace.clone(),
             name: state.name.name.clone(),
@@ -177,9 +178,9 @@ impl TriggerView {
             dead_letter_sink: plan
                 .and_then(|plan| plan.dead_letter_sink.as_ref())
                 .map(|sink| sink.url().to_owned()),
-            ready: not_ready.is_none(),
-            reason: not_ready.map(|why| why.reason),
-            message: not_ready.map(|why| why.message.clone()),
+            ready: running.is_some(),
+            reason: why.as_ref().map(|why| why.reason),
+            message: why.map(|why| why.message),
             ordered: plan.map(|plan| plan.ordered),
             filter: state.filter.clone(),
             delivery: plan.map(|plan| DeliveryView::of(&plan.delivery)),
@@ -188,6 +189,18 @@ impl TriggerView {
             counters: Counters::of(&books),
         }
     }
+}
+
+/// Why a trigger at work stands still, if it does.
+fn stalled(books: &TriggerBooks) -> Option<NotReady> {
+    let events = books.stalled;
+    (events > 0).then(|| NotReady {
+        reason: "DeadLettersFull",
+        message: format!(
+            "{events} events that could not be delivered wait for room among the broker's dead \
+             letters, and the trigger delivers nothing until then: redrive or purge dead letters"
+        ),
+    })
 }
 
 impl DeliveryView {
@@ -214,5 +227,23 @@ impl Counters {
             waiting: books.tally.waiting,
             in_flight: books.tally.in_flight,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::fixture::Bench, *};
+
+    #[test]
+    fn a_trigger_that_waits_for_room_among_the_dead_letters_is_ready_and_says_so() {
+        let bench = Bench::new();
+        let inventory = bench.control.inventory.load();
+        let orders = &inventory.triggers[&"default/orders".parse().unwrap()];
+        let mut books = Books::default();
+        let of_broker = books.brokers.entry(orders.broker.clone()).or_default();
+        of_broker.triggers.entry(orders.name.clone()).or_default().stalled = 2;
+        let view = TriggerView::of(orders, &books);
+        assert_eq!((view.ready, view.reason), (true, Some("DeadLettersFull")));
+        assert!(view.message.unwrap().starts_with("2 events"));
     }
 }
