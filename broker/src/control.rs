@@ -128,6 +128,17 @@ impl BreakerState {
     }
 }
 
+/// What came of closing a subscriber's breaker in every worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BreakerReset {
+    /// The worst state over all workers before.
+    pub before: BreakerState,
+    /// Workers whose breaker was not closed, and is now.
+    pub reset: usize,
+    /// Workers that did not answer in time; theirs is as it was.
+    pub silent_workers: usize,
+}
+
 /// The books of the whole process at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
@@ -237,6 +248,24 @@ impl Control {
         books
     }
 
+    /// Closes the breaker of the subscriber at `url`, for all triggers that deliver there.
+    pub async fn reset_breaker(&self, url: &str) -> BreakerReset {
+        let url: Arc<str> = url.into();
+        let mut sum = BreakerReset::default();
+        let command = |reply| Command::ResetBreaker { url: Arc::clone(&url), reply };
+        for answer in self.ask_all(command).await {
+            match answer {
+                Ok(before) => {
+                    let before = before.map(BreakerState::from).unwrap_or_default();
+                    sum.before = sum.before.max(before);
+                    sum.reset += usize::from(before != BreakerState::Closed);
+                }
+                Err(_) => sum.silent_workers += 1,
+            }
+        }
+        sum
+    }
+
     /// Sends dead letters again. Returns how many their triggers took on; those of a worker that
     /// does not answer stay where they are.
     pub async fn redrive(&self, broker: &Name, selection: &Selection) -> usize {
@@ -318,5 +347,26 @@ mod tests {
         };
         let (books, ()) = tokio::join!(control.books(), answer);
         assert_eq!((books.silent_workers, books.unrouted.accepted), (1, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_breaker_is_closed_in_every_worker_and_the_answer_says_what_that_changed() {
+        let (mailboxes, commands): (Vec<_>, Vec<_>) = (0..4).map(|_| Mailbox::open()).unzip();
+        let control =
+            Control::new(mailboxes, Budget::new(1), Connections::new(1, 1), Arc::default());
+        let states = [Some(breaker::State::HalfOpen), Some(breaker::State::Closed), None];
+        let mut commands = commands;
+        let answers = async {
+            for (commands, state) in commands.iter_mut().zip(states) {
+                let Some(Command::ResetBreaker { url, reply }) = commands.recv().await else {
+                    panic!("asked")
+                };
+                assert_eq!(&*url, "http://x/");
+                reply.send(state).unwrap();
+            }
+        };
+        let (reset, ()) = tokio::join!(control.reset_breaker("http://x/"), answers);
+        let before = BreakerState::HalfOpen;
+        assert_eq!(reset, BreakerReset { before, reset: 1, silent_workers: 1 });
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, io, net::TcpListener, rc::Rc, sync::Arc, thread:
 use arc_swap::ArcSwap;
 use channel::{Channel, Name};
 use dispatcher::{
-    Fanout, LaneReport, Settings, Worker,
+    Fanout, LaneReport, Settings, Worker, breaker,
     http::{Client, ClientCounters, ClientSettings},
 };
 use tokio::{
@@ -63,6 +63,13 @@ pub enum Command {
         ids: Vec<u64>,
         /// Where to.
         reply: oneshot::Sender<usize>,
+    },
+    /// Close the breaker of a subscriber; answers the state it was in, if there is one.
+    ResetBreaker {
+        /// The subscriber.
+        url: Arc<str>,
+        /// Where to.
+        reply: oneshot::Sender<Option<breaker::State>>,
     },
     /// Say how many events have not reached their end.
     Pending {
@@ -257,11 +264,13 @@ impl Desk {
                 };
                 answer(reply, report);
             }
-            // Whoever asked was told that none was taken on.
+            // Whoever asked was told that it is not done.
             Command::Redrive { reply, .. } if reply.is_closed() => {}
+            Command::ResetBreaker { reply, .. } if reply.is_closed() => {}
             Command::Redrive { fanout, ids, reply } => {
                 answer(reply, ids.into_iter().filter(|&id| worker.redrive(&fanout, id)).count());
             }
+            Command::ResetBreaker { url, reply } => answer(reply, worker.reset_breaker(&url)),
             Command::Pending { reply } => answer(reply, worker.pending()),
             Command::WaitingIds { limit, reply } => answer(reply, worker.waiting_ids(limit)),
         }

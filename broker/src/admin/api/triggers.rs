@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::{StatusCode, Uri},
 };
+use channel::Name;
 use dispatcher::{DeliveryPlan, Format, duration};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,13 +15,13 @@ use utoipa::ToSchema;
 use super::{
     super::{
         Admin,
-        openapi::{BadRequest, NotFound},
+        openapi::{BadRequest, Conflict, NotFound},
         request::{self, Params},
     },
     Items,
 };
 use crate::{
-    control::{Books, NotReady, TriggerBooks, TriggerState},
+    control::{Books, BreakerReset, NotReady, TriggerBooks, TriggerState},
     ingress::Problem,
 };
 
@@ -106,6 +107,22 @@ pub(crate) struct Counters {
     in_flight: i64,
 }
 
+/// What a reset of a circuit breaker changed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BreakerReset)]
+pub(crate) struct BreakerResetView {
+    /// Whose breaker it is.
+    subscriber: String,
+    /// The state it was in, the worst over all workers.
+    #[schema(examples("closed", "open", "halfOpen"))]
+    before: &'static str,
+    /// Workers whose breaker was not closed, and is now.
+    reset: usize,
+    /// Workers that did not answer in time; theirs is as it was.
+    silent_workers: usize,
+}
+
 /// Lists triggers, all of them or those of a namespace or a broker.
 #[utoipa::path(
     get,
@@ -156,10 +173,44 @@ pub(crate) async fn show(
     let name = request::named(path)?;
     let books = admin.control.books().await;
     let inventory = admin.control.inventory.load();
-    let trigger = inventory.triggers.get(&name).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no trigger {name}"))
-    })?;
+    let trigger = inventory.triggers.get(&name).ok_or_else(|| unknown(&name))?;
     Ok(Json(TriggerView::of(trigger, &books)))
+}
+
+fn unknown(name: &Name) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no trigger {name}"))
+}
+
+/// Closes the circuit breaker of the trigger's subscriber, so that what waits is delivered at once.
+/// The breaker is that of the subscriber's URL: other triggers that deliver there go on too.
+#[utoipa::path(
+    post,
+    path = "/api/v1/triggers/{namespace}/{name}/reset-breaker",
+    operation_id = "resetBreaker",
+    tag = "resources",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = BreakerResetView),
+        NotFound,
+        Conflict,
+    )
+)]
+pub(crate) async fn reset_breaker(
+    State(admin): State<Arc<Admin>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<BreakerResetView>, Problem> {
+    let name = request::named(path)?;
+    let inventory = admin.control.inventory.load_full();
+    let trigger = inventory.triggers.get(&name).ok_or_else(|| unknown(&name))?;
+    let running = trigger.running.as_ref().map_err(|why| {
+        let detail = format!("trigger {name} is not ready: {}: {}", why.reason, why.message);
+        Problem::new(StatusCode::CONFLICT, detail)
+    })?;
+    let url = running.plan.subscriber.url();
+    let BreakerReset { before, reset, silent_workers } = admin.control.reset_breaker(url).await;
+    tracing::info!(trigger = %name, before = before.as_str(), reset, "a breaker was reset");
+    let (subscriber, before) = (url.to_owned(), before.as_str());
+    Ok(Json(BreakerResetView { subscriber, before, reset, silent_workers }))
 }
 
 impl TriggerView {
