@@ -1,27 +1,26 @@
 //! The running process as the admin side sees it: what there is, what became of events, and orders to the workers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use channel::{Budget, Channel, Name};
-use dispatcher::{Fanout, HeldTally, LaneReport, Selection, Tally, Trigger, breaker};
+use dispatcher::{
+    Fanout, HeldTally, LaneReport, Selection, Tally, Trigger, breaker, http::ClientCounters,
+};
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use crate::{
-    ingress::{Connections, IngressTally},
+    ingress::{BoundTally, Connections, IngressTally},
     manifest::Standing,
-    worker::{Command, Mailbox, WorkerReport},
+    worker::{Command, Mailbox, Unanswered, WorkerReport},
 };
-
-/// How long a worker may take to answer before it is left out of a report.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A broker at work.
 #[derive(Clone, Debug)]
@@ -91,6 +90,9 @@ pub struct TriggerBooks {
     pub breaker: BreakerState,
     /// Deliveries that may be under way at a time, the most over all workers.
     pub concurrency: u32,
+    /// Events, counted as in flight, that wait for room among the broker's dead letters. While there
+    /// are any nothing is delivered.
+    pub stalled: usize,
 }
 
 /// What a breaker does, the worst last.
@@ -126,6 +128,17 @@ impl BreakerState {
     }
 }
 
+/// What came of closing a subscriber's breaker in every worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BreakerReset {
+    /// The worst state over all workers before.
+    pub before: BreakerState,
+    /// Workers whose breaker was not closed, and is now.
+    pub reset: usize,
+    /// Workers that did not answer in time; theirs is as it was.
+    pub silent_workers: usize,
+}
+
 /// The books of the whole process at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
@@ -133,6 +146,10 @@ pub struct Books {
     pub brokers: BTreeMap<Name, BrokerBooks>,
     /// Requests refused before a broker was known.
     pub unrouted: IngressTally,
+    /// How often each bound of the way in was reached.
+    pub bounds: BoundTally,
+    /// What the clients that deliver have done.
+    pub client: ClientCounters,
     /// Workers that did not answer in time.
     pub silent_workers: usize,
 }
@@ -196,32 +213,63 @@ impl Control {
         &self.workers
     }
 
+    /// Asks all workers at once. Their answers come in their order.
+    pub async fn ask_all<T>(
+        &self,
+        command: impl Fn(oneshot::Sender<T>) -> Command,
+    ) -> Vec<Result<T, Unanswered>> {
+        join_all(self.workers.iter().map(|worker| worker.ask(&command))).await
+    }
+
     /// The books of all workers. They add up, because each worker writes its part down between two
     /// steps of its own.
     pub async fn books(&self) -> Books {
-        let reports = self.reports().await;
-        let mut books =
-            Books { silent_workers: self.workers.len() - reports.len(), ..Books::default() };
-        for report in reports {
-            books.add(report);
+        let mut books = Books::default();
+        for report in self.ask_all(|reply| Command::Report { reply }).await {
+            match report {
+                Ok(report) => books.add(report),
+                Err(_) => books.silent_workers += 1,
+            }
         }
         let inventory = self.inventory.load();
+        let mut held = HashMap::new();
         for (name, broker) in &inventory.brokers {
             let Ok(broker) = broker else { continue };
-            let held = broker.fanout.dead_letters.tallies();
-            let of_broker = books.brokers.entry(name.clone()).or_default();
-            for trigger in inventory.triggers.values().filter(|trigger| trigger.broker == *name) {
-                let Ok(running) = &trigger.running else { continue };
-                let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
-                of_trigger.settle(held.get(&running.key).copied().unwrap_or_default());
-            }
+            held.insert(name, broker.fanout.dead_letters.tallies());
+            books.brokers.entry(name.clone()).or_default();
+        }
+        for trigger in inventory.triggers.values() {
+            let Ok(running) = &trigger.running else { continue };
+            let Some(held) = held.get(&trigger.broker) else { continue };
+            let Some(of_broker) = books.brokers.get_mut(&trigger.broker) else { continue };
+            let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
+            of_trigger.settle(held.get(&running.key).copied().unwrap_or_default());
         }
         books
     }
 
-    /// Sends dead letters again. Returns how many their triggers took on.
+    /// Closes the breaker of the subscriber at `url`, for all triggers that deliver there.
+    pub async fn reset_breaker(&self, url: &str) -> BreakerReset {
+        let url: Arc<str> = url.into();
+        let mut sum = BreakerReset::default();
+        let command = |reply| Command::ResetBreaker { url: Arc::clone(&url), reply };
+        for answer in self.ask_all(command).await {
+            match answer {
+                Ok(before) => {
+                    let before = before.map(BreakerState::from).unwrap_or_default();
+                    sum.before = sum.before.max(before);
+                    sum.reset += usize::from(before != BreakerState::Closed);
+                }
+                Err(_) => sum.silent_workers += 1,
+            }
+        }
+        sum
+    }
+
+    /// Sends dead letters again. Returns how many their triggers took on; those of a worker that
+    /// does not answer stay where they are.
     pub async fn redrive(&self, broker: &Name, selection: &Selection) -> usize {
-        let inventory = self.inventory.load();
+        let inventory = self.inventory.load_full();
         let Some(Ok(broker)) = inventory.brokers.get(broker) else { return 0 };
         let page = broker.fanout.dead_letters.list(selection, 0, usize::MAX);
         let mut shares: Vec<Vec<u64>> = vec![Vec::new(); self.workers.len()];
@@ -231,27 +279,12 @@ impl Control {
                 share.push(letter.id);
             }
         }
-        let mut taken = 0;
-        for (worker, ids) in self.workers.iter().zip(shares) {
-            let (reply, count) = oneshot::channel();
+        let shares = self.workers.iter().zip(shares).filter(|(_, ids)| !ids.is_empty());
+        let asked = shares.map(|(worker, ids)| {
             let fanout = Arc::clone(&broker.fanout);
-            if worker.send(Command::Redrive { fanout, ids, reply }).await.is_ok() {
-                taken += count.await.unwrap_or_default();
-            }
-        }
-        taken
-    }
-
-    async fn reports(&self) -> Vec<WorkerReport> {
-        let mut answers = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
-            let (reply, report) = oneshot::channel();
-            if worker.send(Command::Report { reply }).await.is_ok() {
-                answers.push(tokio::time::timeout(REPORT_TIMEOUT, report));
-            }
-        }
-        let answers = futures_util::future::join_all(answers).await;
-        answers.into_iter().filter_map(|answer| answer.ok()?.ok()).collect()
+            worker.ask(|reply| Command::Redrive { fanout, ids, reply })
+        });
+        join_all(asked).await.into_iter().flatten().sum()
     }
 }
 
@@ -263,6 +296,8 @@ fn home_of(letter: &dispatcher::DeadLetter, workers: usize) -> usize {
 
 impl Books {
     fn add(&mut self, report: WorkerReport) {
+        self.bounds.add(&report.bounds);
+        self.client.add(&report.client);
         for (name, lanes) in report.lanes {
             let of_broker = self.brokers.entry(name).or_default();
             for lane in lanes {
@@ -281,11 +316,57 @@ impl TriggerBooks {
         self.tally.add(&lane.tally);
         self.breaker = self.breaker.max(lane.breaker.into());
         self.concurrency = self.concurrency.max(lane.concurrency);
+        self.stalled += lane.stalled;
     }
 
     fn settle(&mut self, held: HeldTally) {
         self.dead = self.tally.dead + held.dead;
         self.purged = self.tally.purged + held.purged;
         self.expired = held.expired;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_worker_is_left_out_of_the_books() {
+        let (stuck, _unread) = Mailbox::open();
+        let (working, mut commands) = Mailbox::open();
+        let control = Control::new(
+            vec![stuck, working],
+            Budget::new(1),
+            Connections::new(1, 1),
+            Arc::default(),
+        );
+        let answer = async {
+            let Some(Command::Report { reply }) = commands.recv().await else { panic!("asked") };
+            let unrouted = IngressTally { accepted: 7, ..IngressTally::default() };
+            reply.send(WorkerReport { unrouted, ..WorkerReport::default() }).unwrap();
+        };
+        let (books, ()) = tokio::join!(control.books(), answer);
+        assert_eq!((books.silent_workers, books.unrouted.accepted), (1, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_breaker_is_closed_in_every_worker_and_the_answer_says_what_that_changed() {
+        let (mailboxes, commands): (Vec<_>, Vec<_>) = (0..4).map(|_| Mailbox::open()).unzip();
+        let control =
+            Control::new(mailboxes, Budget::new(1), Connections::new(1, 1), Arc::default());
+        let states = [Some(breaker::State::HalfOpen), Some(breaker::State::Closed), None];
+        let mut commands = commands;
+        let answers = async {
+            for (commands, state) in commands.iter_mut().zip(states) {
+                let Some(Command::ResetBreaker { url, reply }) = commands.recv().await else {
+                    panic!("asked")
+                };
+                assert_eq!(&*url, "http://x/");
+                reply.send(state).unwrap();
+            }
+        };
+        let (reset, ()) = tokio::join!(control.reset_breaker("http://x/"), answers);
+        let before = BreakerState::HalfOpen;
+        assert_eq!(reset, BreakerReset { before, reset: 1, silent_workers: 1 });
     }
 }

@@ -64,7 +64,6 @@ pub mod display;
 pub mod ingress;
 pub mod listen;
 pub mod manifest;
-mod message;
 pub mod serve;
 pub mod spec;
 pub mod telemetry;

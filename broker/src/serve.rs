@@ -31,7 +31,7 @@ use crate::{
     listen,
     manifest::{self, Manifests, Snapshot},
     telemetry,
-    worker::{self, Command, Shared},
+    worker::{self, Command, Shared, Unanswered},
 };
 
 /// Threads for everything that is not an event's path.
@@ -322,11 +322,14 @@ async fn pending(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
     let brokers = inventory.brokers.values().flatten();
     let stored: usize = brokers.map(|broker| broker.channel.depth().events).sum();
-    let mut in_lanes = 0;
-    for worker in control.workers() {
-        in_lanes += worker.ask(|reply| Command::Pending { reply }).await.unwrap_or_default();
-    }
-    stored.max(in_lanes)
+    let answers = control.ask_all(|reply| Command::Pending { reply }).await;
+    let in_lanes = answers.into_iter().map(|answer| match answer {
+        Ok(pending) => pending,
+        // What it has in hand is not known: it is not over yet.
+        Err(Unanswered::Late) => 1,
+        Err(Unanswered::Gone(_)) => 0,
+    });
+    stored.max(in_lanes.sum())
 }
 
 /// Ids of events that wait, for a last word on them.

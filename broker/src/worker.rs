@@ -5,8 +5,8 @@ use std::{collections::HashMap, io, net::TcpListener, rc::Rc, sync::Arc, thread:
 use arc_swap::ArcSwap;
 use channel::{Channel, Name};
 use dispatcher::{
-    Fanout, LaneReport, Settings, Worker,
-    http::{Client, ClientSettings},
+    Fanout, LaneReport, Settings, Worker, breaker,
+    http::{Client, ClientCounters, ClientSettings},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -14,10 +14,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::ingress::{self, Connections, Gates, Ingress, IngressTally, Limits};
+use crate::ingress::{self, BoundTally, Connections, Gates, Ingress, IngressTally, Limits};
 
 /// Orders that may wait for a worker.
 const MAILBOX_LEN: usize = 64;
+
+/// How long a worker may take to answer.
+const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// How often a worker closes connections that nobody uses any more.
 const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -61,6 +64,13 @@ pub enum Command {
         /// Where to.
         reply: oneshot::Sender<usize>,
     },
+    /// Close the breaker of a subscriber; answers the state it was in, if there is one.
+    ResetBreaker {
+        /// The subscriber.
+        url: Arc<str>,
+        /// Where to.
+        reply: oneshot::Sender<Option<breaker::State>>,
+    },
     /// Say how many events have not reached their end.
     Pending {
         /// Where to.
@@ -84,6 +94,10 @@ pub struct WorkerReport {
     pub ingress: HashMap<Name, IngressTally>,
     /// What it refused before a broker was known.
     pub unrouted: IngressTally,
+    /// How often each bound of the way in was reached.
+    pub bounds: BoundTally,
+    /// What the client that delivers has done.
+    pub client: ClientCounters,
 }
 
 /// The way to give a worker orders.
@@ -100,12 +114,42 @@ impl Mailbox {
         self.0.send(command).await.map_err(|_| Gone)
     }
 
-    /// Asks something; `None` when the worker has ended.
-    pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    /// Asks something, and waits for the answer, at most 2 s.
+    ///
+    /// Dropping the future takes the question back, unless the worker is just carrying it out.
+    ///
+    /// # Errors
+    ///
+    /// When the worker has ended, or has something else to do for all that time.
+    pub async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Unanswered> {
         let (reply, answer) = oneshot::channel();
-        self.send(command(reply)).await.ok()?;
-        answer.await.ok()
+        let asked = async {
+            self.send(command(reply)).await?;
+            answer.await.map_err(|_| Gone)
+        };
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
+        Ok(answered.map_err(|_elapsed| Unanswered::Late)??)
     }
+
+    /// A mailbox and what its worker reads.
+    pub(crate) fn open() -> (Self, mpsc::Receiver<Command>) {
+        let (sender, commands) = mpsc::channel(MAILBOX_LEN);
+        (Self(sender), commands)
+    }
+}
+
+/// Why a worker gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// It never will.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// It did not in time.
+    #[error("the worker did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Late,
 }
 
 /// The worker has ended.
@@ -140,11 +184,11 @@ pub struct Shared {
 ///
 /// When the thread cannot be started.
 pub fn start(index: usize, shared: Shared) -> io::Result<(Mailbox, JoinHandle<io::Result<()>>)> {
-    let (sender, commands) = mpsc::channel(MAILBOX_LEN);
+    let (mailbox, commands) = Mailbox::open();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || run(index, &shared, commands))?;
-    Ok((Mailbox(sender), thread))
+    Ok((mailbox, thread))
 }
 
 fn run(index: usize, shared: &Shared, commands: mpsc::Receiver<Command>) -> io::Result<()> {
@@ -211,12 +255,22 @@ impl Desk {
                 self.ingress.forget(&broker);
             }
             Command::Report { reply } => {
-                let (ingress, unrouted) = (self.ingress.tallies(), self.ingress.unrouted());
-                answer(reply, WorkerReport { lanes: worker.report(), ingress, unrouted });
+                let report = WorkerReport {
+                    lanes: worker.report(),
+                    ingress: self.ingress.tallies(),
+                    unrouted: self.ingress.unrouted(),
+                    bounds: self.ingress.bounds_reached(),
+                    client: worker.client_counters(),
+                };
+                answer(reply, report);
             }
+            // Whoever asked was told that it is not done.
+            Command::Redrive { reply, .. } if reply.is_closed() => {}
+            Command::ResetBreaker { reply, .. } if reply.is_closed() => {}
             Command::Redrive { fanout, ids, reply } => {
                 answer(reply, ids.into_iter().filter(|&id| worker.redrive(&fanout, id)).count());
             }
+            Command::ResetBreaker { url, reply } => answer(reply, worker.reset_breaker(&url)),
             Command::Pending { reply } => answer(reply, worker.pending()),
             Command::WaitingIds { limit, reply } => answer(reply, worker.waiting_ids(limit)),
         }
@@ -242,4 +296,27 @@ impl Desk {
 /// Whoever asked may have given up; then nobody needs the answer.
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     drop(reply.send(value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(reply: oneshot::Sender<usize>) -> Command {
+        Command::Pending { reply }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_is_stuck_costs_a_question_its_time_and_no_more() {
+        let (mailbox, mut commands) = Mailbox::open();
+        assert_eq!(mailbox.ask(pending).await, Err(Unanswered::Late));
+        let Some(Command::Pending { reply }) = commands.recv().await else { panic!("asked") };
+        assert!(reply.is_closed(), "nobody waits any more");
+        for _ in 0..MAILBOX_LEN {
+            mailbox.send(Command::Forget { broker: Name::new("a", "b") }).await.unwrap();
+        }
+        assert_eq!(mailbox.ask(pending).await, Err(Unanswered::Late), "the mailbox is full");
+        drop(commands);
+        assert_eq!(mailbox.ask(pending).await, Err(Unanswered::Gone(Gone)));
+    }
 }

@@ -187,6 +187,12 @@ pub trait Channel: fmt::Debug + Send + Sync {
     /// What is stored and not settled.
     fn depth(&self) -> Depth;
 
+    /// How often something was refused because a bound was reached, by the bound's name in the
+    /// configuration; bounds that were never reached included.
+    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Refuses further events with [`PublishError::Down`]; what is stored is still lent, and readers
     /// end once nothing is left.
     fn close(&self);

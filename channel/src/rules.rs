@@ -60,8 +60,13 @@ fn is_integer(text: &str) -> bool {
     is_canonical && text.parse::<i32>().is_ok()
 }
 
-/// Checks a name: lower-case letters and digits, and not `data`.
-pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
+/// Checks the name of an attribute: lower-case letters and digits, not `data`, and at most
+/// [`NAME_BYTES_MAX`] long (CloudEvents 1.0.2, section 3).
+///
+/// # Errors
+///
+/// The name, and the rule that it breaks.
+pub fn check_name(name: &str) -> Result<(), Invalid> {
     let rule = if name.is_empty() {
         "an attribute name must not be empty"
     } else if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {

@@ -16,9 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Fanout, Routes, Trigger, TriggerKey, TriggerPlan,
-    breaker::Breaker,
+    breaker::{self, Breaker},
     dead_letter::{DeadLetter, SinkSender},
-    http::{Client, Endpoint},
+    http::{Client, ClientCounters, Endpoint},
     lane::{Lane, LaneReport, SharedLease},
     route::Scratch,
 };
@@ -72,6 +72,11 @@ impl Worker {
     /// Its index among the workers.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// What its client has done.
+    pub fn client_counters(&self) -> ClientCounters {
+        self.client.counters()
     }
 
     /// Closes connections that nobody uses any more; to be called every second or so.
@@ -156,13 +161,18 @@ impl Worker {
         true
     }
 
-    /// Closes the breaker of a subscriber in this worker, on an operator's word.
-    pub fn reset_breaker(self: &Rc<Self>, url: &str) {
+    /// Closes the breaker of a subscriber in this worker, on an operator's word: for all triggers
+    /// that deliver there. Returns the state that it was in, or `None` when there is none because
+    /// nothing was delivered there.
+    pub fn reset_breaker(&self, url: &str) -> Option<breaker::State> {
+        let breaker = self.breakers.borrow().get(url).map(Rc::clone)?;
+        let before = breaker.borrow().state();
+        breaker.borrow_mut().reset();
         let now = Instant::now();
-        self.breaker(url, now).borrow_mut().reset();
         for lanes in self.brokers.borrow().values() {
             lanes.each(|lane| lane.wake(now));
         }
+        Some(before)
     }
 
     /// Events that have not reached their end in this worker.

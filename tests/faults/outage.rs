@@ -62,3 +62,22 @@ async fn no_attempt_is_spent_while_the_breaker_is_open() {
     assert_eq!(evidence.letters.len(), 0, "an outage made dead letters");
     evidence.assert();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_who_resets_the_breaker_need_not_wait_for_its_probes() {
+    let (running, down, _) = scene().await;
+    down.always(Answer::status(503));
+    let flowing = running.load(steady("reset", 1_000_000, 100));
+    breaker_opens(&running).await;
+    flowing.stop().await;
+    down.always(Answer::status(200));
+    let reset = "/api/v1/triggers/default/down/reset-breaker";
+    let done = running.admin().post(reset, &serde_json::json!({})).await.json();
+    assert!(matches!(done["before"].as_str(), Some("open" | "halfOpen")), "{done}");
+    assert_eq!(done["silentWorkers"], 0, "{done}");
+    assert!(matches!(done["reset"].as_u64(), Some(1 | 2)), "{done}");
+    let status = running.admin().trigger("default/down").await;
+    assert_eq!(status.breaker, "closed", "{status:?}");
+    running.settled(HEALED).await;
+    running.evidence().await.assert();
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::metrics::{Point, parse};
 use harness::program::{Output, command};
 use harness::{Answer, Delivery, Running, Scene, Subscriber, Trigger};
 use serde_json::{Value, json};
@@ -162,6 +163,44 @@ async fn a_purge_is_counted_and_says_how_many_and_never_all_by_accident() {
     assert_eq!((counters.matched, counters.purged, counters.dead), (3, 3, 0), "{counters:?}");
     let left = running.admin().dead_letters().await;
     assert!(left.len() == 3 && left.iter().all(|one| one.trigger == "default/ugly"), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_without_room_for_its_dead_letters_stands_still_says_so_and_goes_on() {
+    let bad = Subscriber::start().await;
+    bad.always(Answer::status(400));
+    let running = Scene::new()
+        .trigger(Trigger::named("bad"), &bad)
+        .setup(|setup| setup.dead_letters_max(1).workers(1))
+        .start()
+        .await;
+    for number in 0..3 {
+        running.send(&greeting(&number.to_string())).await;
+    }
+    let admin = running.admin();
+    let is_stalled = |reason: Option<&str>| reason == Some("DeadLettersFull");
+    let stalled =
+        admin.until_trigger("default/bad", SOON, |one| is_stalled(one.reason.as_deref())).await;
+    assert!(stalled.ready && stalled.counters.dead == 1, "{stalled:?}");
+    let points = parse(&admin.metrics().await).unwrap();
+    let value = |name: &str, label: &str| {
+        let is_it = |point: &&Point| {
+            point.name == name && point.labels.values().any(|value| value == label)
+        };
+        points.iter().find(is_it).map(|point| point.value)
+    };
+    assert!(value("catchment_events_stalled", "default/bad") >= Some(1.0));
+    assert!(value("catchment_limits_reached_total", "deadLetters.eventsMax") >= Some(1.0));
+
+    for held in (0..3).rev() {
+        let purged = admin.post("/api/v1/dead-letters/purge", &json!({"all": true})).await;
+        assert_eq!(purged.json(), json!({"purged": 1}));
+        if held > 0 {
+            admin.dead_letters_reach(1, SOON).await;
+        }
+    }
+    let over = admin.until_trigger("default/bad", SOON, |one| one.reason.is_none()).await;
+    assert_eq!((over.counters.purged, over.counters.in_flight), (3, 0), "{over:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,6 +49,8 @@ pub struct TriggerStatus {
     pub broker: String,
     /// Whether it takes part.
     pub ready: bool,
+    /// Why it does not take part, or stands still.
+    pub reason: Option<String>,
     /// `closed`, `open` or `halfOpen`.
     pub breaker: String,
     /// What it counted.

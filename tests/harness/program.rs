@@ -110,6 +110,13 @@ impl Setup {
         self
     }
 
+    /// Bounds how many dead letters a broker keeps, by a configuration file.
+    #[must_use]
+    pub fn dead_letters_max(mut self, events: usize) -> Self {
+        self.config = Some(yaml(&json!({"deadLetters": {"eventsMax": events}})));
+        self
+    }
+
     /// Starts it and gives it back at once, ready or not.
     #[must_use]
     pub fn spawn(self) -> Starting {

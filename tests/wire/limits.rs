@@ -3,7 +3,7 @@
 use harness::http::Headers;
 use harness::{Mode, Running, Sample};
 
-use crate::{SOON, assert_only_the_good_one, plain};
+use crate::{SOON, assert_only_the_good_one, plain, reached};
 
 fn sample(id: &str) -> Sample {
     Sample::new("/wire", id, "t")
@@ -42,6 +42,7 @@ async fn a_body_over_one_mebibyte_is_413() {
         crate::event_lines("4")
     );
     assert_eq!(running.producer().raw(head.as_bytes()).await.unwrap().status, 413);
+    assert_eq!(reached(&running, "ingress.bodyBytesMax").await, 4.0);
     assert_only_the_good_one(&running, &subscriber).await;
 }
 
@@ -57,6 +58,7 @@ async fn a_head_over_16_kib_or_over_64_fields_is_431() {
     let mut many = headers.clone();
     many.0.extend((0..70).map(|number| (format!("x-{number}"), b"1".to_vec())));
     assert_eq!(running.producer().post(many, body.clone()).await.unwrap().status, 431);
+    assert_eq!(reached(&running, "ingress.headBytesMax").await, 2.0);
     assert_only_the_good_one(&running, &subscriber).await;
     let mut enough = sample("2").binary().0;
     enough.0.extend((0..50).map(|number| (format!("x-{number}"), vec![b'x'; 200])));
@@ -70,6 +72,7 @@ async fn a_uri_over_2_kib_is_refused() {
     let target = format!("/default/{}", "d".repeat(2100));
     let answer = running.producer().request("POST", &target, headers, Some(body)).await.unwrap();
     assert!(matches!(answer.status, 414 | 431), "{}", answer.status);
+    assert_eq!(reached(&running, "ingress.uriBytesMax").await, 1.0);
     assert_only_the_good_one(&running, &subscriber).await;
 }
 
@@ -106,6 +109,7 @@ async fn a_batch_of_1001_is_refused_and_one_of_1000_taken() {
     let events: Vec<Sample> = (0..1001).map(|number| sample(&number.to_string())).collect();
     let answer = running.producer().batch(&events).await.unwrap();
     assert!(matches!(answer.status, 400 | 413), "{}", answer.status);
+    assert_eq!(reached(&running, "ingress.batchEventsMax").await, 1.0);
     assert_only_the_good_one(&running, &subscriber).await;
     assert_eq!(running.producer().batch(&events[..1000]).await.unwrap().status, 202);
     subscriber.receives(1001, SOON).await;
@@ -134,6 +138,7 @@ async fn json_deeper_than_64_is_refused_and_never_a_crash() {
             "{depth}"
         );
     }
+    assert_eq!(reached(&running, "ingress.jsonDepthMax").await, 12.0);
     assert_only_the_good_one(&running, &subscriber).await;
     let event = sample("shallow").data("application/json", nested(50));
     assert_eq!(status(&running, &event, Mode::Structured).await, 202);

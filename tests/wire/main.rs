@@ -30,6 +30,16 @@ fn event_lines(id: &str) -> String {
     format!("ce-specversion: 1.0\r\nce-id: {id}\r\nce-source: /wire\r\nce-type: t\r\n")
 }
 
+/// How often a limit was reached, by its name in the configuration.
+async fn reached(running: &Running, limit: &str) -> f64 {
+    let points = harness::metrics::parse(&running.admin().metrics().await).unwrap();
+    let is_it = |point: &&harness::metrics::Point| {
+        point.name == "catchment_limits_reached_total"
+            && point.labels.get("limit").is_some_and(|name| name == limit)
+    };
+    points.iter().filter(is_it).map(|point| point.value).sum()
+}
+
 /// Sends a good event and sees that it is the only one that ever came.
 async fn assert_only_the_good_one(running: &Running, subscriber: &Subscriber) {
     running.send(&Sample::new("/wire", "the-good-one", "t")).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::{assert_only_the_good_one, event_lines, plain};
+use crate::{assert_only_the_good_one, event_lines, plain, reached};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_drips_is_cut_off_after_ten_seconds() {
@@ -21,6 +21,7 @@ async fn a_head_that_drips_is_cut_off_after_ten_seconds() {
         }
     }
     assert!(from.elapsed() > Duration::from_secs(5), "cut after {:?}", from.elapsed());
+    assert_eq!(reached(&running, "ingress.headTimeout").await, 1.0);
     assert_only_the_good_one(&running, &subscriber).await;
 }
 
@@ -47,6 +48,7 @@ async fn a_body_that_drips_is_408_or_cut_off() {
     assert!(from.elapsed() < Duration::from_secs(24), "still open");
     let text = String::from_utf8_lossy(&answer);
     assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+    assert_eq!(reached(&running, "ingress.bodyRateMin").await, 1.0);
     assert_only_the_good_one(&running, &subscriber).await;
 }
 

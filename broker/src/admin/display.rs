@@ -96,8 +96,7 @@ fn shown(
     body: &Bytes,
     style: Style,
 ) -> Result<String, Problem> {
-    let events = display::render(headers, body, style)
-        .map_err(|error| Problem::new(error.status(), error.to_string()))?;
+    let events = display::render(headers, body, style)?;
     Ok(match name {
         Some(name) if style != Style::JsonLines && !events.is_empty() => {
             format!("[{}]\n{events}", display::escape(name, false))

@@ -18,6 +18,12 @@ pub(super) struct BadRequest(Problem);
 #[allow(dead_code, reason = "described here, made from problems of that status")]
 pub(super) struct NotFound(Problem);
 
+/// It is not in a state for that.
+#[derive(IntoResponses)]
+#[response(status = 409, content_type = "application/problem+json")]
+#[allow(dead_code, reason = "described here, made from problems of that status")]
+pub(super) struct Conflict(Problem);
+
 /// The body is declared as something that is not read here.
 #[derive(IntoResponses)]
 #[response(status = 415, content_type = "application/problem+json")]
@@ -49,6 +55,7 @@ pub(super) struct ServiceUnavailable(Problem);
         api::brokers::show,
         api::triggers::list,
         api::triggers::show,
+        api::triggers::reset_breaker,
         api::dead_letters::list,
         api::dead_letters::redrive,
         api::dead_letters::purge,

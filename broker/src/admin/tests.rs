@@ -72,6 +72,20 @@ async fn whatever_is_refused_is_refused_with_a_problem_that_names_it() {
 }
 
 #[tokio::test]
+async fn only_a_trigger_at_work_has_a_breaker_to_reset() {
+    let bench = Bench::new();
+    let reset = |trigger: &str| format!("/api/v1/triggers/default/{trigger}/reset-breaker");
+    check_problem(&bench.post(&reset("none"), &json!({})).await, 404, None);
+    check_problem(&bench.post(&reset("broken"), &json!({})).await, 409, None);
+    let done = bench.call(Method::POST, &reset("orders"), &[], "").await;
+    let expected = json!({
+        "subscriber": "http://127.0.0.1:9/take?x=1", "before": "closed", "reset": 0,
+        "silentWorkers": 0,
+    });
+    assert_eq!((done.status, done.json()), (200, expected));
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones() {
     let bench = Bench::new();
     for (method, target, allow) in [
@@ -210,7 +224,11 @@ async fn an_event_display_takes_what_a_subscriber_takes() {
     assert_eq!((taken.status, taken.text()), (200, ""));
     check_problem(&bench.call(Method::POST, "/display", &structured, "{").await, 400, None);
     let avro = [("content-type", "application/cloudevents+avro")];
-    check_problem(&bench.call(Method::POST, "/display", &avro, event).await, 415, None);
+    check_problem(
+        &bench.call(Method::POST, "/display", &avro, event).await,
+        415,
+        Some("content-type"),
+    );
     let asked = [("webhook-request-origin", "sender.example")];
     let allowed = bench.call(Method::OPTIONS, "/display", &asked, "").await;
     assert_eq!(allowed.status, 200);

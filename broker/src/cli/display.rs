@@ -4,10 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -23,7 +20,7 @@ use tokio::{
 };
 
 use super::{Console, Failure, parse_address};
-use crate::display;
+use crate::{display, ingress::Problem};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -147,7 +144,7 @@ impl Screen {
         };
         match display::render(&head.headers, &body, self.console.style()) {
             Ok(shown) => self.show(&shown),
-            Err(error) => problem(error.status(), &error.to_string()),
+            Err(error) => Problem::from(error).into_response(),
         }
     }
 
@@ -180,17 +177,6 @@ fn handshake(headers: &HeaderMap) -> Response<Full<Bytes>> {
     answer
 }
 
-/// A problem document (RFC 9457).
 fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
-    let document = serde_json::json!({
-        "type": "about:blank",
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    let mut refusal = Response::new(Full::from(document.to_string()));
-    *refusal.status_mut() = status;
-    let media = HeaderValue::from_static("application/problem+json");
-    refusal.headers_mut().insert(CONTENT_TYPE, media);
-    refusal
+    Problem::new(status, detail).into_response()
 }

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use channel::{Attributes as _, Data, Event, Form, rules};
+use serde_json::value::RawValue;
 
 use super::json::{Layout, escape, reformat};
-use crate::message::{Data, Form, Message};
 
 /// The attributes of the specification, in the order Knative's `event_display` has them.
 const CONTEXT: [&str; 8] =
@@ -19,27 +20,27 @@ const SECTION: Style = Style::new().bold();
 const NAME: Style = AnsiColor::Green.on_default();
 
 /// Appends the block for `event`, a line break at its end.
-pub(super) fn block(out: &mut String, event: &Message, is_colored: bool) {
+pub(super) fn block(out: &mut String, event: &Event, is_colored: bool) {
     let paint = |style: Style| if is_colored { style } else { Style::new() };
     let mut block = Block { out, name: paint(NAME), section: paint(SECTION) };
     block.heading("☁️  cloudevents.Event", paint(TITLE));
     block.heading("Context Attributes,", block.section);
     for name in CONTEXT {
-        if let Some(text) = event.get(name) {
+        if let Some(text) = event.attribute(name) {
             block.attribute(name, text);
         }
     }
     let mut extensions: Vec<_> =
-        event.attributes.iter().filter(|one| !CONTEXT.contains(&one.name.as_str())).collect();
-    extensions.sort_by(|a, b| a.name.cmp(&b.name));
+        event.attributes().filter(|one| !CONTEXT.contains(&one.name)).collect();
+    extensions.sort_by_key(|one| one.name);
     if !extensions.is_empty() {
         block.heading("Extensions,", block.section);
     }
     for extension in extensions {
-        block.attribute(&extension.name, &extension.text);
+        block.attribute(extension.name, extension.text);
     }
-    if let Some(data) = &event.data {
-        block.data(data);
+    if let Some(data) = event.data() {
+        block.data(data, event.attribute("datacontenttype"));
     }
 }
 
@@ -64,18 +65,18 @@ impl Block<'_> {
         self.line(format_args!("  {style}{name}{style:#}: {text}"));
     }
 
-    fn data(&mut self, data: &Data) {
-        match (data.form, readable(data)) {
-            (Form::Json, Some(json)) => {
+    fn data(&mut self, data: &Data, media_type: Option<&str>) {
+        match readable(data) {
+            Some(json) if is_value(data.form, json, media_type) => {
                 self.heading("Data,", self.section);
                 let indented = reformat(json, Layout::Indented);
                 self.indented(indented.as_deref().unwrap_or(json));
             }
-            (_, Some(text)) => {
+            Some(text) => {
                 self.heading("Data,", self.section);
                 self.indented(text);
             }
-            (_, None) => {
+            None => {
                 let size = data.bytes.len();
                 self.heading(&format!("Data (binary, {size} bytes),"), self.section);
                 self.hex(&data.bytes);
@@ -107,19 +108,40 @@ impl Block<'_> {
 /// sender declared JSON or text.
 fn readable(data: &Data) -> Option<&str> {
     let text = std::str::from_utf8(&data.bytes).ok()?;
-    let is_declared = data.form != Form::Opaque;
+    let is_declared = matches!(data.form, Form::Json | Form::Text);
     let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     (is_declared || text.chars().all(is_plain)).then_some(text)
 }
 
+/// Whether a payload is a JSON value, by where it came from or by its declared type.
+fn is_value(form: Form, text: &str, media_type: Option<&str>) -> bool {
+    match form {
+        Form::Json => true,
+        Form::Opaque => {
+            media_type.is_some_and(rules::is_json)
+                && serde_json::from_str::<&RawValue>(text).is_ok()
+        }
+        Form::Text | Form::Base64 => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
+    use channel::binding::json;
+
+    use super::{super::LIMITS, *};
+
+    const BARE: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+
+    fn event(text: &str) -> Event {
+        json::read(&Bytes::copy_from_slice(text.as_bytes()), &LIMITS).unwrap().finish().unwrap()
+    }
 
     #[track_caller]
     fn check(event: &str, expected: &str) {
         let mut shown = String::new();
-        block(&mut shown, &Message::from_json(event.as_bytes()).unwrap(), false);
+        block(&mut shown, &self::event(event), false);
         assert_eq!(shown, expected);
     }
 
@@ -151,14 +173,14 @@ Data,
     #[test]
     fn an_attribute_cannot_forge_a_line() {
         check(
-            "{\"id\":\"a\\nType: evil\\u001b[2J\",\"specversion\":\"1.0\",\"source\":\"/s\",\"type\":\"t\"}",
+            "{\"id\":\"a\\u2028Type: evil\\u202e\",\"specversion\":\"1.0\",\"source\":\"/s\",\"type\":\"t\"}",
             "\
 ☁️  cloudevents.Event
 Context Attributes,
   specversion: 1.0
   type: t
   source: /s
-  id: a\\u000aType: evil\\u001b[2J
+  id: a\\u2028Type: evil\\u202e
 ",
         );
     }
@@ -166,18 +188,32 @@ Context Attributes,
     #[test]
     fn bytes_are_shown_as_hex_and_counted() {
         let mut shown = String::new();
-        let data = Data { bytes: vec![0xff; 300].into(), form: Form::Opaque };
-        block(&mut shown, &Message { attributes: Vec::new(), data: Some(data) }, false);
+        let mut draft = event(BARE).edit();
+        draft.set_data(Some(Data::opaque(vec![0xff; 300].into())));
+        block(&mut shown, &draft.finish().unwrap(), false);
         assert!(shown.contains("Data (binary, 300 bytes),\n  ff ff"), "{shown}");
         assert!(shown.ends_with("  ... 44 bytes more\n"), "{shown}");
-        assert_eq!(shown.lines().count(), 3 + 16 + 1);
+        assert_eq!(shown.lines().count(), 6 + 17 + 1);
+    }
+
+    #[test]
+    fn what_is_declared_as_json_and_is_none_is_shown_as_it_is() {
+        for (body, shown_as) in
+            [("{\"a\":1}", "  {\n    \"a\": 1\n  }\n"), ("{\"a\":", "  {\"a\":\n")]
+        {
+            let mut draft = event(BARE).edit();
+            draft.content_type(b"application/json").unwrap();
+            draft.set_data(Some(Data::opaque(Bytes::from_static(body.as_bytes()))));
+            let mut shown = String::new();
+            block(&mut shown, &draft.finish().unwrap(), false);
+            assert!(shown.ends_with(&format!("Data,\n{shown_as}")), "{shown}");
+        }
     }
 
     #[test]
     fn colours_go_round_names_only() {
         let mut shown = String::new();
-        let event = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
-        block(&mut shown, &Message::from_json(event).unwrap(), true);
+        block(&mut shown, &event(BARE), true);
         assert!(shown.contains("\u{1b}[32mid\u{1b}[0m: 1\n"), "{shown:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Request -> decoded, admitted, stored, answered: the one place that picks a status code.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::{
@@ -23,7 +23,7 @@ use http_body::Body;
 use http_body_util::Full;
 
 use super::{
-    Admission, Limits,
+    Admission, Bound, BoundTally, Limits,
     admit::hops_told,
     body::{self, BodyError},
     problem::EventProblem,
@@ -66,6 +66,7 @@ pub struct Ingress {
     draining: Arc<AtomicBool>,
     tallies: RefCell<HashMap<Name, IngressTally>>,
     unrouted: RefCell<IngressTally>,
+    bounds: Cell<BoundTally>,
 }
 
 /// Said where it is asked for, not with every event: a header map costs allocations.
@@ -91,6 +92,7 @@ impl Ingress {
             draining,
             tallies: RefCell::default(),
             unrouted: RefCell::default(),
+            bounds: Cell::default(),
         })
     }
 
@@ -112,6 +114,11 @@ impl Ingress {
     /// Forgets what was counted for a deleted broker.
     pub fn forget(&self, broker: &Name) {
         self.tallies.borrow_mut().remove(broker);
+    }
+
+    /// How often each of the bounds was reached.
+    pub fn bounds_reached(&self) -> BoundTally {
+        self.bounds.get()
     }
 
     /// Answers a request: 202 once its events are stored, a problem document otherwise.
@@ -159,7 +166,7 @@ impl Ingress {
         let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
         if length > self.limits.uri_bytes_max {
             let detail = format!("the target is longer than {} bytes", self.limits.uri_bytes_max);
-            return Err(Refused::new(StatusCode::URI_TOO_LONG, detail));
+            return Err(Refused::new(StatusCode::URI_TOO_LONG, detail).at(Bound::UriBytes));
         }
         if is_for_another_host(request) {
             let detail = "the target's host differs from the Host header";
@@ -223,13 +230,13 @@ impl Ingress {
         // A channel that stores at once needs no timer.
         let published = match futures_util::future::poll_immediate(&mut publish).await {
             Some(published) => published,
-            None => match tokio::time::timeout(self.limits.publish_timeout, publish).await {
-                Ok(published) => published,
-                Err(_) => {
+            None => {
+                let patience = self.limits.publish_timeout;
+                tokio::time::timeout(patience, publish).await.map_err(|_elapsed| {
                     let reason = "the channel did not answer in time".to_owned();
-                    Err(PublishError::Unknown { reason })
-                }
-            },
+                    refusal::not_stored(PublishError::Unknown { reason }).at(Bound::PublishTime)
+                })?
+            }
         };
         published.map(|_position| ()).map_err(refusal::not_stored)
     }
@@ -257,13 +264,16 @@ impl Ingress {
         if headers.len() > self.limits.headers_max {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             let detail = format!("more than {} headers", self.limits.headers_max);
-            return Err(Refused::new(status, detail));
+            return Err(Refused::new(status, detail).at(Bound::Headers));
         }
         Ok(())
     }
 
     fn refuse(&self, broker: Option<&Name>, refused: Refused) -> Answer {
         let status = refused.status().as_u16();
+        if let Some(bound) = refused.bound() {
+            self.note(bound);
+        }
         let place = REFUSAL_STATUSES.iter().position(|&each| each == status);
         self.tally(broker, |tally| {
             if let Some(count) = place.and_then(|place| tally.refused.get_mut(place)) {
@@ -272,6 +282,13 @@ impl Ingress {
         });
         tracing::debug!(status, detail = refused.detail(), "refused a request");
         refused.into_response()
+    }
+
+    /// Counts a bound that was reached.
+    pub(super) fn note(&self, bound: Bound) {
+        let mut bounds = self.bounds.get();
+        bounds.count(bound);
+        self.bounds.set(bounds);
     }
 
     fn tally(&self, broker: Option<&Name>, count: impl FnOnce(&mut IngressTally)) {

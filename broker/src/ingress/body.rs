@@ -25,8 +25,10 @@ const RATE_GRACE: Duration = Duration::from_secs(5);
 pub(super) enum BodyError {
     /// It is longer than a body may be.
     TooLarge,
-    /// It took too long, or came too slowly.
-    TooSlow(&'static str),
+    /// It took too long.
+    TooLate,
+    /// It came too slowly.
+    TooSlow,
     /// It ended early or is not what its framing says.
     Broken(String),
     /// There is no memory for it.
@@ -121,8 +123,8 @@ impl Read {
         let too_slow = start + RATE_GRACE.max(Duration::from_secs_f64(paid));
         match timeout_at(end.min(too_slow), body.frame()).await {
             Ok(frame) => Ok(frame),
-            Err(_) if too_slow < end => Err(BodyError::TooSlow("came too slowly")),
-            Err(_) => Err(BodyError::TooSlow("did not arrive in time")),
+            Err(_) if too_slow < end => Err(BodyError::TooSlow),
+            Err(_) => Err(BodyError::TooLate),
         }
     }
 }

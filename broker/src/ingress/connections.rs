@@ -18,7 +18,19 @@ pub struct Connections {
 struct Open {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
-    refused: u64,
+    refused_in_all: u64,
+    refused_of_address: u64,
+}
+
+/// How many connections there are, and were refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionCounts {
+    /// Open now.
+    pub open: usize,
+    /// Refused because there were too many in all.
+    pub refused_in_all: u64,
+    /// Refused because there were too many of their address.
+    pub refused_of_address: u64,
 }
 
 impl Connections {
@@ -31,8 +43,12 @@ impl Connections {
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let same = open.by_address.get(&address).copied().unwrap_or_default();
-        if open.total >= self.max || same >= self.per_address_max {
-            open.refused += 1;
+        if open.total >= self.max {
+            open.refused_in_all += 1;
+            return None;
+        }
+        if same >= self.per_address_max {
+            open.refused_of_address += 1;
             return None;
         }
         open.total += 1;
@@ -41,9 +57,13 @@ impl Connections {
     }
 
     /// Connections open now, and those refused so far.
-    pub fn counts(&self) -> (usize, u64) {
+    pub fn counts(&self) -> ConnectionCounts {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        (open.total, open.refused)
+        ConnectionCounts {
+            open: open.total,
+            refused_in_all: open.refused_in_all,
+            refused_of_address: open.refused_of_address,
+        }
     }
 }
 
@@ -79,7 +99,8 @@ mod tests {
         assert!(connections.admit(one).is_none());
         let _third = connections.admit(other).unwrap();
         assert!(connections.admit(other).is_none(), "the total is reached");
-        assert_eq!(connections.counts(), (3, 2));
+        let counts = ConnectionCounts { open: 3, refused_in_all: 1, refused_of_address: 1 };
+        assert_eq!(connections.counts(), counts);
         drop(held);
         assert!(connections.admit(one).is_some());
     }

@@ -20,6 +20,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::Bound;
+
 /// Where a connection is in the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -44,6 +46,8 @@ struct State {
     open: Cell<usize>,
     /// With HTTP/2, when the last request ended: what comes between requests may be anything.
     shared_since: Cell<Option<Instant>>,
+    /// The bound that the client was given up at.
+    overdue: Cell<Option<Bound>>,
 }
 
 /// A request that is being worked on.
@@ -53,7 +57,13 @@ pub(super) struct Underway(Rc<State>);
 impl Exchange {
     pub(super) fn new() -> Self {
         let (phase, open) = (Cell::new(Phase::New), Cell::new(0));
-        Self(Rc::new(State { phase, open, shared_since: Cell::new(None) }))
+        let (shared_since, overdue) = (Cell::new(None), Cell::new(None));
+        Self(Rc::new(State { phase, open, shared_since, overdue }))
+    }
+
+    /// The bound that the client was given up at, if it was.
+    pub(super) fn overdue(&self) -> Option<Bound> {
+        self.0.overdue.get()
     }
 
     /// The head is whole. The response is decided when what it returns is dropped.
@@ -65,6 +75,14 @@ impl Exchange {
             state.shared_since.set(Some(Instant::now()));
         }
         Underway(Rc::clone(state))
+    }
+}
+
+impl State {
+    /// Gives the client up.
+    fn give_up<T>(&self, bound: Bound) -> io::Result<T> {
+        self.overdue.set(Some(bound));
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -110,9 +128,9 @@ impl<S> HeadTimer<S> {
         if let Some(since) = state.shared_since.get() {
             return self.wait_for_streams(cx, &state, since);
         }
-        let patience = match state.phase.get() {
-            Phase::New => self.idle_timeout,
-            Phase::Head => self.head_timeout,
+        let (patience, bound) = match state.phase.get() {
+            Phase::New => (self.idle_timeout, Bound::IdleTime),
+            Phase::Head => (self.head_timeout, Bound::HeadTime),
             // hyper has a timer for an idle connection, and the body has its own.
             Phase::Idle | Phase::Busy => {
                 self.timer = None;
@@ -120,7 +138,7 @@ impl<S> HeadTimer<S> {
             }
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        timer.as_mut().poll(cx).map(|()| state.give_up(bound))
     }
 
     /// HTTP/2: only time without a request counts. The timer is left alone by requests that come
@@ -136,7 +154,7 @@ impl<S> HeadTimer<S> {
         while timer.as_mut().poll(cx).is_ready() {
             let from = if state.open.get() > 0 { Instant::now() } else { since };
             if from.elapsed() >= patience {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                return Poll::Ready(state.give_up(Bound::IdleTime));
             }
             timer.as_mut().reset(from + patience);
         }
@@ -155,7 +173,7 @@ impl<S> HeadTimer<S> {
         }
         let patience = self.idle_timeout;
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        timer.as_mut().poll(cx).map(|()| self.exchange.0.give_up(Bound::IdleTime))
     }
 }
 
@@ -238,16 +256,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_end_is_given_up() {
-        let (mut client, mut server, _exchange) = pair();
+        let (mut client, mut server, exchange) = pair();
         client.write_all(b"P").await.unwrap();
         server.read_u8().await.unwrap();
         assert_eq!(patience(&mut server).await, Some(10));
+        assert_eq!(exchange.overdue(), Some(Bound::HeadTime));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_never_says_anything_is_given_up() {
-        let (_client, mut server, _exchange) = pair();
+        let (_client, mut server, exchange) = pair();
         assert_eq!(patience(&mut server).await, Some(30));
+        assert_eq!(exchange.overdue(), Some(Bound::IdleTime));
     }
 
     #[tokio::test(start_paused = true)]

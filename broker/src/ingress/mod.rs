@@ -4,6 +4,7 @@ mod accept;
 mod admit;
 mod arrival;
 mod body;
+mod bound;
 mod connections;
 mod head_timer;
 mod problem;
@@ -12,7 +13,8 @@ mod server;
 
 pub use accept::{Gates, Ingress, IngressTally, REFUSAL_STATUSES};
 pub use admit::{Admission, HOPS_MAX};
-pub use connections::Connections;
+pub use bound::{Bound, BoundTally};
+pub use connections::{ConnectionCounts, Connections};
 pub use problem::Problem;
 pub use server::serve;
 

@@ -7,7 +7,7 @@ use channel::{PublishError, Refusal, binding::http::DecodeError};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::{Limits, Problem, body::BodyError, problem::EventProblem};
+use super::{Bound, Limits, Problem, body::BodyError, problem::EventProblem};
 
 /// How long a client that met a closing broker should wait: until another has taken over.
 pub(super) const DRAINING_RETRY: Duration = Duration::from_secs(5);
@@ -22,17 +22,14 @@ pub(super) struct Refused {
     problem: Box<Problem>,
     retry_after: Option<Duration>,
     closes: bool,
+    bound: Option<Bound>,
 }
 
 impl Refused {
     /// A refusal in words.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            problem: Box::new(Problem::new(status, detail)),
-            retry_after: None,
-            closes: false,
-        }
+        let problem = Box::new(Problem::new(status, detail));
+        Self { status, problem, retry_after: None, closes: false, bound: None }
     }
 
     /// Names the field that is wrong.
@@ -51,6 +48,16 @@ impl Refused {
     pub(super) fn closing(mut self) -> Self {
         self.closes = true;
         self
+    }
+
+    /// Says which bound was reached.
+    pub(super) fn at(mut self, bound: Bound) -> Self {
+        self.bound = Some(bound);
+        self
+    }
+
+    pub(super) fn bound(&self) -> Option<Bound> {
+        self.bound
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -109,15 +116,26 @@ pub(super) fn unreadable(error: BodyError, limits: &Limits) -> Refused {
     match error {
         BodyError::TooLarge => {
             let detail = format!("the body is larger than {} bytes", limits.body_bytes_max);
-            Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+            Refused::new(StatusCode::PAYLOAD_TOO_LARGE, detail).at(Bound::BodyBytes)
         }
-        BodyError::TooSlow(how) => {
-            Refused::new(StatusCode::REQUEST_TIMEOUT, format!("the body {how}"))
+        BodyError::TooLate => {
+            let detail = "the body did not arrive in time";
+            Refused::new(StatusCode::REQUEST_TIMEOUT, detail).at(Bound::BodyTime)
+        }
+        BodyError::TooSlow => {
+            let detail = "the body came too slowly";
+            Refused::new(StatusCode::REQUEST_TIMEOUT, detail).at(Bound::BodyRate)
         }
         BodyError::Broken(what) => {
             Refused::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {what}"))
         }
         BodyError::NoRoom(error) => not_stored(error),
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        *undecodable(error).problem
     }
 }
 
@@ -146,6 +164,12 @@ pub(super) fn undecodable(error: DecodeError) -> Refused {
                 })
                 .collect(),
         ),
+        DecodeError::TooDeep { .. } => {
+            Refused::new(StatusCode::BAD_REQUEST, detail).at(Bound::JsonDepth)
+        }
+        DecodeError::TooManyEvents { .. } => {
+            Refused::new(StatusCode::BAD_REQUEST, detail).at(Bound::BatchEvents)
+        }
         _ => Refused::new(StatusCode::BAD_REQUEST, detail),
     }
 }

@@ -1,6 +1,6 @@
 //! Connection -> HTTP requests, within the limits of a connection.
 
-use std::{convert::Infallible, io, rc::Rc, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Connections, Ingress, Limits,
+    Bound, Connections, Ingress, Limits,
     connections::Place,
     head_timer::{Exchange, HeadTimer},
 };
@@ -130,8 +130,9 @@ async fn connection(
     let exchange = Exchange::new();
     let limits = ingress.limits();
     let timed = HeadTimer::new(stream, exchange.clone(), limits.head_timeout, limits.idle_timeout);
+    let (answering, begun) = (Rc::clone(&ingress), exchange.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (ingress, exchange) = (Rc::clone(&ingress), exchange.clone());
+        let (ingress, exchange) = (Rc::clone(&answering), begun.clone());
         async move {
             let _underway = exchange.begin(request.version());
             let response = ingress.answer(request).await;
@@ -148,7 +149,20 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
+        if let Some(bound) = exchange.overdue().or_else(|| bound_reached(&*error)) {
+            ingress.note(bound);
+        }
         tracing::debug!(error, "a connection ended early");
+    }
+}
+
+/// The bound of hyper's keeping that ended a connection before there was a request, if one did.
+fn bound_reached(error: &(dyn Error + 'static)) -> Option<Bound> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    if error.is_parse_too_large() {
+        Some(Bound::HeadBytes)
+    } else {
+        error.is_timeout().then_some(Bound::IdleTime)
     }
 }
 

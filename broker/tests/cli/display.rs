@@ -57,7 +57,7 @@ fn an_event_is_shown_as_a_block() {
     let mut display = Display::start(&[]);
     let answer = display.ask(
         "POST /any/path HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCe-Id: say-hello\r\n\
-         Ce-Specversion: 1.0\r\nCe-Type: greeting\r\nCe-Source: not-sendoff\r\nCe-Zone: a%1B%20b\r\n\
+         Ce-Specversion: 1.0\r\nCe-Type: greeting\r\nCe-Source: not-sendoff\r\nCe-Zone: a%E2%80%AE%20b\r\n\
          Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"msg\":\"Hello\"}",
     );
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
@@ -73,7 +73,7 @@ Context Attributes,
   id: say-hello
   datacontenttype: application/json
 Extensions,
-  zone: a\\u001b b
+  zone: a\\u202e b
 Data,
   {
     \"msg\": \"Hello\"
@@ -104,18 +104,24 @@ fn what_is_no_event_is_refused_with_a_reason() {
         (
             "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
             "400",
-            "no ce-specversion header",
+            "neither a ce-specversion header nor",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\nCe-Specversion: 1.0\r\n\
+             Ce-Id: a%1B\r\n\r\n",
+            "400",
+            "ce-id: must not contain control characters",
         ),
         (
             "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\nCe-Specversion: 1.0\r\n\r\n",
             "400",
-            "id: is required",
+            "ce-id: required attribute is missing",
         ),
         (
             "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\
              Content-Type: application/cloudevents+avro\r\n\r\nhi",
             "415",
-            "only JSON",
+            "is not spoken here",
         ),
     ];
     for (request, status, reason) in cases {

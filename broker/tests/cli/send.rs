@@ -134,6 +134,10 @@ fn bad_lines_are_named_and_the_others_go_on() {
         .collect();
     lines.sort_unstable();
     assert_eq!(lines, [3, 4, 5]);
+    let details = report["problems"].to_string();
+    for words in ["body is not valid JSON at line 1, column 2", "specversion: required attribute"] {
+        assert!(details.contains(words), "{details}");
+    }
     let ids: Vec<_> =
         server.asked().iter().map(|asked| asked.header("ce-id").unwrap().to_owned()).collect();
     assert_eq!(ids, ["1", "refused", "2"]);

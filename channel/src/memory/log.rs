@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -38,7 +38,30 @@ pub struct Memory {
     /// Events stored and not settled, over all shards.
     events: Arc<AtomicUsize>,
     keyed: AtomicBool,
-    drain: Mutex<DrainRate>,
+    refusals: Mutex<Refusals>,
+}
+
+/// The bounds, by their names in the configuration.
+const BOUNDS: [&str; 3] = [EVENTS_MAX, BYTES_MAX, EVENT_BYTES_MAX];
+const EVENTS_MAX: &str = "channel.memory.eventsMax";
+const BYTES_MAX: &str = "channel.memory.bytesMax";
+const EVENT_BYTES_MAX: &str = "channel.memory.eventBytesMax";
+
+/// What is written down when something is refused.
+#[derive(Debug)]
+struct Refusals {
+    drain: DrainRate,
+    /// How often each of [`BOUNDS`] was reached.
+    counts: [u64; BOUNDS.len()],
+}
+
+impl Refusals {
+    fn count(&mut self, bound: &'static str) {
+        let place = BOUNDS.iter().position(|&each| each == bound);
+        if let Some(count) = place.and_then(|place| self.counts.get_mut(place)) {
+            *count += 1;
+        }
+    }
 }
 
 impl Memory {
@@ -52,7 +75,10 @@ impl Memory {
             shards: (0..count).map(|index| Shard::new(index, count, Arc::clone(&events))).collect(),
             events,
             keyed: AtomicBool::new(false),
-            drain: Mutex::new(DrainRate { since: Instant::now(), settled: 0, per_second: 0.0 }),
+            refusals: Mutex::new(Refusals {
+                drain: DrainRate { since: Instant::now(), settled: 0, per_second: 0.0 },
+                counts: [0; BOUNDS.len()],
+            }),
         })
     }
 
@@ -66,9 +92,14 @@ impl Memory {
         let published: u64 = self.shards.iter().map(|shard| shard.published()).sum();
         let pending = self.events.load(Ordering::Relaxed);
         let settled = published.saturating_sub(pending as u64);
-        let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
-        let rate = drain.sample(Instant::now(), settled);
+        let mut refusals = self.refusals();
+        refusals.count(bound);
+        let rate = refusals.drain.sample(Instant::now(), settled);
         PublishError::Full { bound, retry_after: retry_after(pending, rate, fastrand::f64()) }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +117,7 @@ impl Channel for Memory {
     }
 
     fn reserve(&self, bytes: usize) -> Result<Charge, PublishError> {
-        self.budget.try_charge(bytes).ok_or_else(|| self.full("channel.memory.bytesMax"))
+        self.budget.try_charge(bytes).ok_or_else(|| self.full(BYTES_MAX))
     }
 
     fn publish(&self, worker: usize, events: Batch) -> Publish {
@@ -96,12 +127,13 @@ impl Channel for Memory {
         }
         let limit = self.limits.event_bytes_max;
         if let Some(size) = events.iter().map(Event::size).find(|&size| size > limit) {
+            self.refusals().count(EVENT_BYTES_MAX);
             return Publish::done(Err(PublishError::TooLarge { size, limit }));
         }
         let before = self.events.fetch_add(events.len(), Ordering::Relaxed);
         if before + events.len() > self.limits.events_max {
             self.events.fetch_sub(events.len(), Ordering::Relaxed);
-            return Publish::done(Err(self.full("channel.memory.eventsMax")));
+            return Publish::done(Err(self.full(EVENTS_MAX)));
         }
         let mut last = None;
         for event in events {
@@ -124,6 +156,10 @@ impl Channel for Memory {
             events: self.events.load(Ordering::Relaxed),
             bytes: self.shards.iter().map(|shard| shard.bytes()).sum(),
         }
+    }
+
+    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
+        BOUNDS.into_iter().zip(self.refusals().counts).collect()
     }
 
     fn close(&self) {
@@ -178,6 +214,8 @@ fn retry_after(pending: usize, drained_per_second: f64, draw: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use crate::{Draft, SpecVersion};
+
     use super::*;
 
     #[test]
@@ -190,6 +228,30 @@ mod tests {
         ] {
             assert_eq!(retry_after(pending, rate, draw).as_secs_f64(), seconds);
         }
+    }
+
+    #[tokio::test]
+    async fn every_bound_that_is_reached_is_counted() {
+        let event = || {
+            let mut draft = Draft::new(SpecVersion::V10);
+            for (name, value) in [("id", "1"), ("source", "/s"), ("type", "t")] {
+                draft.push_wire(name, value.as_bytes()).unwrap();
+            }
+            draft.finish().unwrap()
+        };
+        let reached = async |limits: MemoryLimits| {
+            let channel = Memory::new(1, limits, Budget::new(100));
+            assert!(channel.reserve(101).is_err() && channel.reserve(100).is_ok());
+            for _ in 0..3 {
+                drop(channel.publish(0, Batch::from_iter([event()])).await);
+            }
+            channel.bounds_reached()
+        };
+        let (events, bytes, size) = (EVENTS_MAX, BYTES_MAX, EVENT_BYTES_MAX);
+        let limits = MemoryLimits { events_max: 1, ..MemoryLimits::default() };
+        assert_eq!(reached(limits).await, [(events, 2), (bytes, 1), (size, 0)]);
+        let limits = MemoryLimits { event_bytes_max: 9, ..limits };
+        assert_eq!(reached(limits).await, [(events, 0), (bytes, 1), (size, 3)]);
     }
 
     #[test]

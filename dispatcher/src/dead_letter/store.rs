@@ -1,7 +1,7 @@
 //! Dead letters of one broker, in memory, bounded in number and bytes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -45,7 +45,7 @@ pub struct HeldTally {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
     /// Only these.
-    pub ids: Option<Vec<u64>>,
+    pub ids: Option<BTreeSet<u64>>,
     /// Only of this trigger.
     pub trigger: Option<Name>,
     /// Only for this reason.
@@ -57,9 +57,9 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether it takes a letter whose id it takes.
     fn takes(&self, letter: &DeadLetter) -> bool {
-        self.ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
-            && self.trigger.as_ref().is_none_or(|name| *name == letter.trigger)
+        self.trigger.as_ref().is_none_or(|name| *name == letter.trigger)
             && self.reason.is_none_or(|reason| reason == letter.reason)
             && self.since.is_none_or(|since| letter.failed_at >= since)
             && self.until.is_none_or(|until| letter.failed_at < until)
@@ -92,6 +92,8 @@ struct State {
     last_id: u64,
     tallies: HashMap<TriggerKey, HeldTally>,
     sinks: HashMap<u64, SinkState>,
+    /// Letters that were not kept because there were too many, and because of their bytes.
+    refused: [u64; 2],
 }
 
 impl DeadLetters {
@@ -109,10 +111,13 @@ impl DeadLetters {
     pub fn put(&self, mut letter: Box<DeadLetter>) -> Result<Arc<DeadLetter>, Box<DeadLetter>> {
         let mut state = self.lock();
         let cost = letter.cost();
-        let is_full = state.letters.len() >= self.limits.events_max
-            // One that is larger than all may be is kept alone: its trigger would wait for ever.
-            || (state.bytes > 0 && state.bytes.saturating_add(cost) > self.limits.bytes_max);
-        if is_full {
+        let has_too_many = state.letters.len() >= self.limits.events_max;
+        // One that is larger than all may be is kept alone: its trigger would wait for ever.
+        let is_too_large =
+            state.bytes > 0 && state.bytes.saturating_add(cost) > self.limits.bytes_max;
+        if has_too_many || is_too_large {
+            let [of_events, of_bytes] = &mut state.refused;
+            *(if has_too_many { of_events } else { of_bytes }) += 1;
             return Err(letter);
         }
         state.last_id += 1;
@@ -147,15 +152,9 @@ impl DeadLetters {
     /// The dead letters that `selection` takes, oldest first, at most `limit` after the id `after`.
     pub fn list(&self, selection: &Selection, after: u64, limit: usize) -> Page {
         let state = self.lock();
-        let total = state.letters.values().filter(|letter| selection.takes(letter)).count();
-        let mut items: Vec<_> = state
-            .letters
-            .range(after.saturating_add(1)..)
-            .map(|(_, letter)| letter)
-            .filter(|letter| selection.takes(letter))
-            .take(limit.saturating_add(1))
-            .map(Arc::clone)
-            .collect();
+        let total = state.chosen(selection, 0).count();
+        let mut items: Vec<_> =
+            state.chosen(selection, after).take(limit.saturating_add(1)).map(Arc::clone).collect();
         let has_more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| has_more).map(|letter| letter.id);
@@ -169,13 +168,18 @@ impl DeadLetters {
 
     /// Forgets what `selection` takes, on an operator's word. Returns how many.
     pub fn purge(&self, selection: &Selection) -> usize {
-        self.drop_all(|letter| selection.takes(letter), |tally| tally.purged += 1)
+        let mut state = self.lock();
+        let ids: Vec<u64> = state.chosen(selection, 0).map(|letter| letter.id).collect();
+        state.forget(&ids, |tally| tally.purged += 1)
     }
 
     /// Forgets what is older than the retention. Returns how many.
     pub fn expire(&self, now: SystemTime) -> usize {
         let Some(oldest) = now.checked_sub(self.limits.retention) else { return 0 };
-        self.drop_all(|letter| letter.failed_at < oldest, |tally| tally.expired += 1)
+        let mut state = self.lock();
+        let selection = Selection { until: Some(oldest), ..Selection::default() };
+        let ids: Vec<u64> = state.chosen(&selection, 0).map(|letter| letter.id).collect();
+        state.forget(&ids, |tally| tally.expired += 1)
     }
 
     /// How many are kept, and their bytes.
@@ -184,27 +188,16 @@ impl DeadLetters {
         (state.letters.len(), state.bytes)
     }
 
+    /// How often a letter was not kept because a bound was reached, by the bound's name in the
+    /// configuration. A letter that waits for room is tried again, and counted again, every second.
+    pub fn bounds_reached(&self) -> [(&'static str, u64); 2] {
+        let [events, bytes] = self.lock().refused;
+        [("deadLetters.eventsMax", events), ("deadLetters.bytesMax", bytes)]
+    }
+
     /// The part of each trigger's books that is kept here.
     pub fn tallies(&self) -> HashMap<TriggerKey, HeldTally> {
         self.lock().tallies.clone()
-    }
-
-    fn drop_all(
-        &self,
-        which: impl Fn(&DeadLetter) -> bool,
-        count: impl Fn(&mut HeldTally),
-    ) -> usize {
-        let mut state = self.lock();
-        let ids: Vec<u64> =
-            state.letters.values().filter(|letter| which(letter)).map(|letter| letter.id).collect();
-        for &id in &ids {
-            if let Some(letter) = state.remove(id) {
-                let tally = state.tallies.entry(letter.key).or_default();
-                tally.dead -= 1;
-                count(tally);
-            }
-        }
-        ids.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -214,10 +207,143 @@ impl DeadLetters {
 }
 
 impl State {
+    /// The letters that `selection` takes after the id `after`, oldest first. Of ids it looks at no
+    /// others.
+    fn chosen<'a>(
+        &'a self,
+        selection: &'a Selection,
+        after: u64,
+    ) -> Box<dyn Iterator<Item = &'a Arc<DeadLetter>> + 'a> {
+        let first = after.saturating_add(1);
+        match &selection.ids {
+            Some(ids) => {
+                let kept = ids.range(first..).filter_map(|id| self.letters.get(id));
+                Box::new(kept.filter(|letter| selection.takes(letter)))
+            }
+            None => {
+                let all = self.letters.range(first..).map(|(_, letter)| letter);
+                Box::new(all.filter(|letter| selection.takes(letter)))
+            }
+        }
+    }
+
+    fn forget(&mut self, ids: &[u64], count: impl Fn(&mut HeldTally)) -> usize {
+        for &id in ids {
+            if let Some(letter) = self.remove(id) {
+                let tally = self.tallies.entry(letter.key).or_default();
+                tally.dead -= 1;
+                count(tally);
+            }
+        }
+        ids.len()
+    }
+
     fn remove(&mut self, id: u64) -> Option<Arc<DeadLetter>> {
         let letter = self.letters.remove(&id)?;
         self.bytes = self.bytes.saturating_sub(letter.cost());
         self.sinks.remove(&id);
         Some(letter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use channel::{Draft, SpecVersion};
+
+    use super::*;
+    use crate::attempt::AttemptLog;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// Letters 1, 2, ... of the triggers `a`, `b`, `a`, `b`, ..., each a second after the one before.
+    fn store(count: u64, events_max: usize) -> DeadLetters {
+        let limits = DeadLetterLimits { events_max, ..DeadLetterLimits::default() };
+        let store = DeadLetters::new(limits);
+        for number in 1..=count {
+            store.put(letter(number)).unwrap();
+        }
+        store
+    }
+
+    fn letter(number: u64) -> Box<DeadLetter> {
+        let mut draft = Draft::new(SpecVersion::V10);
+        for (name, value) in [("id", "1"), ("source", "/s"), ("type", "t")] {
+            draft.push_wire(name, value.as_bytes()).unwrap();
+        }
+        let name = if number % 2 == 1 { "a" } else { "b" };
+        Box::new(DeadLetter {
+            id: 0,
+            broker: Name::new("n", "b"),
+            trigger: Name::new("n", name),
+            key: TriggerKey(number % 2),
+            destination: "http://x/".to_owned(),
+            reason: Reason::Refused,
+            detail: None,
+            failed_at: at(number),
+            attempts: AttemptLog::default(),
+            event: draft.finish().unwrap(),
+            sink: None,
+        })
+    }
+
+    fn ids(page: &Page) -> Vec<u64> {
+        page.items.iter().map(|letter| letter.id).collect()
+    }
+
+    #[test]
+    fn what_is_chosen_is_listed_oldest_first_in_pages() {
+        let store = store(6, 10);
+        let all = Selection::default();
+        let of_ids = |ids: &[u64]| Selection {
+            ids: Some(ids.iter().copied().collect()),
+            ..Selection::default()
+        };
+        let of_a = Selection { trigger: Some(Name::new("n", "a")), ..Selection::default() };
+        let ids_of_a = Selection { trigger: of_a.trigger.clone(), ..of_ids(&[1, 2, 3]) };
+        let late = Selection { since: Some(at(3)), until: Some(at(5)), ..Selection::default() };
+        for (selection, after, limit, expected, total, next) in [
+            (&all, 0, 10, &[1, 2, 3, 4, 5, 6][..], 6, None),
+            (&all, 2, 2, &[3, 4], 6, Some(4)),
+            (&all, u64::MAX, 2, &[], 6, None),
+            (&of_a, 0, 2, &[1, 3], 3, Some(3)),
+            (&late, 0, 10, &[3, 4], 2, None),
+            (&of_ids(&[5, 2, 99]), 0, 10, &[2, 5], 2, None),
+            (&of_ids(&[5, 2, 99]), 2, 10, &[5], 2, None),
+            (&of_ids(&[]), 0, 10, &[], 0, None),
+            (&ids_of_a, 0, 10, &[1, 3], 2, None),
+        ] {
+            let page = store.list(selection, after, limit);
+            let found = (ids(&page), page.total, page.next);
+            assert_eq!(found, (expected.to_vec(), total, next), "{selection:?} {after}");
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_counted_with_its_trigger() {
+        let store = store(6, 10);
+        let ids = Some([1, 3, 4, 99].into_iter().collect());
+        assert_eq!(store.purge(&Selection { ids, ..Selection::default() }), 3);
+        assert_eq!(store.expire(at(3) + DeadLetterLimits::default().retention), 1);
+        let tallies = store.tallies();
+        assert_eq!(tallies[&TriggerKey(1)], HeldTally { dead: -2, purged: 2, expired: 0 });
+        assert_eq!(tallies[&TriggerKey(0)], HeldTally { dead: -2, purged: 1, expired: 1 });
+        assert_eq!(store.held().0, 2);
+    }
+
+    #[test]
+    fn a_full_store_gives_a_letter_back_until_there_is_room() {
+        let store = store(2, 2);
+        let refused = store.put(letter(3)).unwrap_err();
+        assert_eq!(store.take(1).unwrap().id, 1);
+        assert_eq!(store.put(refused).unwrap().id, 3);
+        let reached = [("deadLetters.eventsMax", 1), ("deadLetters.bytesMax", 0)];
+        assert_eq!(store.bounds_reached(), reached);
+
+        let limits = DeadLetterLimits { bytes_max: 1, ..DeadLetterLimits::default() };
+        let tiny = DeadLetters::new(limits);
+        assert!(tiny.put(letter(1)).is_err());
+        assert_eq!(tiny.bounds_reached().map(|(_, count)| count), [0, 1]);
     }
 }

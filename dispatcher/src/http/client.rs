@@ -11,6 +11,7 @@ use super::{
     error::{Phase, SendError},
     exchange::{Request, exchange},
     pool::{HostPool, Pool},
+    stream::Connection,
 };
 
 /// Bounds of a [`Client`]. The defaults are those of the field docs.
@@ -63,8 +64,22 @@ pub struct ClientCounters {
     pub resent: u64,
     /// Requests that waited because all connections to their host were in use.
     pub waited: u64,
+    /// Connections closed after use because [`ClientSettings::idle_max`] were kept already.
+    pub surplus: u64,
     /// Connections kept now.
     pub idle: usize,
+}
+
+impl ClientCounters {
+    /// Adds what another client has done.
+    pub fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.reused += other.reused;
+        self.resent += other.resent;
+        self.waited += other.waited;
+        self.surplus += other.surplus;
+        self.idle += other.idle;
+    }
 }
 
 /// Sends requests and keeps their connections. Belongs to one thread; requests of many tasks may be
@@ -141,7 +156,7 @@ impl Client {
             match exchange(&mut kept, request, phase).await {
                 Ok(done) => {
                     if done.can_keep {
-                        self.pool.keep(&host, &self.settings, kept, now);
+                        self.keep(&host, kept, now);
                     }
                     return Ok(done.answer);
                 }
@@ -166,9 +181,15 @@ impl Client {
         let opened = fresh.opened;
         let done = exchange(&mut fresh, request, phase).await.map_err(|failed| failed.error)?;
         if done.can_keep {
-            self.pool.keep(host, &self.settings, fresh, opened);
+            self.keep(host, fresh, opened);
         }
         Ok(done.answer)
+    }
+
+    fn keep(&self, host: &HostPool, connection: Connection, now: Instant) {
+        if !self.pool.keep(host, &self.settings, connection, now) {
+            self.count(|counters| counters.surplus += 1);
+        }
     }
 
     fn count(&self, change: impl FnOnce(&mut ClientCounters)) {

@@ -69,19 +69,21 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose last answer is complete, or closes it when there are too many.
+    /// Keeps a connection whose last answer is complete; or closes it when there are too many, and
+    /// returns `false`.
     pub(super) fn keep(
         &self,
         host: &HostPool,
         settings: &ClientSettings,
         connection: Connection,
         now: Instant,
-    ) {
+    ) -> bool {
         if self.idle.get() >= settings.idle_max {
-            return;
+            return false;
         }
         self.idle.set(self.idle.get() + 1);
         host.idle.borrow_mut().push(Idle { connection, since: now });
+        true
     }
 
     /// Closes what is too old or no longer usable, and forgets hosts that nobody uses.

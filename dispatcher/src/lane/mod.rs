@@ -72,6 +72,9 @@ pub struct LaneReport {
     pub breaker: breaker::State,
     /// Deliveries that it may have under way.
     pub concurrency: u32,
+    /// Events, counted as under way, that wait for room among the dead letters. While there are any
+    /// the lane delivers nothing.
+    pub stalled: usize,
 }
 
 impl Lane {
@@ -201,6 +204,7 @@ impl Lane {
             tally: state.tally.clone(),
             breaker: state.breaker.borrow().state(),
             concurrency: state.concurrency.limit().get(),
+            stalled: state.doomed.len(),
         }
     }
 

@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::{StatusCode, Uri},
 };
+use channel::Name;
 use dispatcher::{DeliveryPlan, Format, duration};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,13 +15,13 @@ use utoipa::ToSchema;
 use super::{
     super::{
         Admin,
-        openapi::{BadRequest, NotFound},
+        openapi::{BadRequest, Conflict, NotFound},
         request::{self, Params},
     },
     Items,
 };
 use crate::{
-    control::{Books, TriggerBooks, TriggerState},
+    control::{Books, BreakerReset, NotReady, TriggerBooks, TriggerState},
     ingress::Problem,
 };
 
@@ -39,9 +40,10 @@ pub(crate) struct TriggerView {
     dead_letter_sink: Option<String>,
     /// Whether it is at work.
     ready: bool,
-    /// In one word, why not.
+    /// In one word, why not; or, of one at work, why it stands still: `DeadLettersFull`.
+    #[schema(examples("SubscriberUnresolved", "DeadLettersFull"))]
     reason: Option<&'static str>,
-    /// In words, why not.
+    /// The same in words.
     message: Option<String>,
     /// Whether events of one key are delivered one after the other.
     ordered: Option<bool>,
@@ -101,8 +103,24 @@ pub(crate) struct Counters {
     purged: i64,
     /// Events that wait for their turn or for another attempt.
     waiting: i64,
-    /// Events that are being delivered.
+    /// Events that are being delivered, or wait for room among the dead letters.
     in_flight: i64,
+}
+
+/// What a reset of a circuit breaker changed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BreakerReset)]
+pub(crate) struct BreakerResetView {
+    /// Whose breaker it is.
+    subscriber: String,
+    /// The state it was in, the worst over all workers.
+    #[schema(examples("closed", "open", "halfOpen"))]
+    before: &'static str,
+    /// Workers whose breaker was not closed, and is now.
+    reset: usize,
+    /// Workers that did not answer in time; theirs is as it was.
+    silent_workers: usize,
 }
 
 /// Lists triggers, all of them or those of a namespace or a broker.
@@ -155,10 +173,44 @@ pub(crate) async fn show(
     let name = request::named(path)?;
     let books = admin.control.books().await;
     let inventory = admin.control.inventory.load();
-    let trigger = inventory.triggers.get(&name).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no trigger {name}"))
-    })?;
+    let trigger = inventory.triggers.get(&name).ok_or_else(|| unknown(&name))?;
     Ok(Json(TriggerView::of(trigger, &books)))
+}
+
+fn unknown(name: &Name) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no trigger {name}"))
+}
+
+/// Closes the circuit breaker of the trigger's subscriber, so that what waits is delivered at once.
+/// The breaker is that of the subscriber's URL: other triggers that deliver there go on too.
+#[utoipa::path(
+    post,
+    path = "/api/v1/triggers/{namespace}/{name}/reset-breaker",
+    operation_id = "resetBreaker",
+    tag = "resources",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses(
+        (status = 200, description = "done", body = BreakerResetView),
+        NotFound,
+        Conflict,
+    )
+)]
+pub(crate) async fn reset_breaker(
+    State(admin): State<Arc<Admin>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<BreakerResetView>, Problem> {
+    let name = request::named(path)?;
+    let inventory = admin.control.inventory.load_full();
+    let trigger = inventory.triggers.get(&name).ok_or_else(|| unknown(&name))?;
+    let running = trigger.running.as_ref().map_err(|why| {
+        let detail = format!("trigger {name} is not ready: {}: {}", why.reason, why.message);
+        Problem::new(StatusCode::CONFLICT, detail)
+    })?;
+    let url = running.plan.subscriber.url();
+    let BreakerReset { before, reset, silent_workers } = admin.control.reset_breaker(url).await;
+    tracing::info!(trigger = %name, before = before.as_str(), reset, "a breaker was reset");
+    let (subscriber, before) = (url.to_owned(), before.as_str());
+    Ok(Json(BreakerResetView { subscriber, before, reset, silent_workers }))
 }
 
 impl TriggerView {
@@ -168,7 +220,7 @@ impl TriggerView {
         let books = books.cloned().unwrap_or_default();
         let running = state.running.as_ref().ok();
         let plan = running.map(|trigger| &*trigger.plan);
-        let not_ready = state.running.as_ref().err();
+        let why = state.running.as_ref().err().cloned().or_else(|| stalled(&books));
         Self {
             namespace: state.name.namespace.clone(),
             name: state.name.name.clone(),
@@ -177,9 +229,9 @@ impl TriggerView {
             dead_letter_sink: plan
                 .and_then(|plan| plan.dead_letter_sink.as_ref())
                 .map(|sink| sink.url().to_owned()),
-            ready: not_ready.is_none(),
-            reason: not_ready.map(|why| why.reason),
-            message: not_ready.map(|why| why.message.clone()),
+            ready: running.is_some(),
+            reason: why.as_ref().map(|why| why.reason),
+            message: why.map(|why| why.message),
             ordered: plan.map(|plan| plan.ordered),
             filter: state.filter.clone(),
             delivery: plan.map(|plan| DeliveryView::of(&plan.delivery)),
@@ -188,6 +240,18 @@ impl TriggerView {
             counters: Counters::of(&books),
         }
     }
+}
+
+/// Why a trigger at work stands still, if it does.
+fn stalled(books: &TriggerBooks) -> Option<NotReady> {
+    let events = books.stalled;
+    (events > 0).then(|| NotReady {
+        reason: "DeadLettersFull",
+        message: format!(
+            "{events} events that could not be delivered wait for room among the broker's dead \
+             letters, and the trigger delivers nothing until then: redrive or purge dead letters"
+        ),
+    })
 }
 
 impl DeliveryView {
@@ -214,5 +278,23 @@ impl Counters {
             waiting: books.tally.waiting,
             in_flight: books.tally.in_flight,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::fixture::Bench, *};
+
+    #[test]
+    fn a_trigger_that_waits_for_room_among_the_dead_letters_is_ready_and_says_so() {
+        let bench = Bench::new();
+        let inventory = bench.control.inventory.load();
+        let orders = &inventory.triggers[&"default/orders".parse().unwrap()];
+        let mut books = Books::default();
+        let of_broker = books.brokers.entry(orders.broker.clone()).or_default();
+        of_broker.triggers.entry(orders.name.clone()).or_default().stalled = 2;
+        let view = TriggerView::of(orders, &books);
+        assert_eq!((view.ready, view.reason), (true, Some("DeadLettersFull")));
+        assert!(view.message.unwrap().starts_with("2 events"));
     }
 }

@@ -27,7 +27,7 @@ use super::{Admin, openapi::BadRequest, request::Params};
 use crate::ingress::Problem;
 use rows::Rows;
 use scrape::Scrape;
-use table::FAMILIES;
+use table::families;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -65,7 +65,7 @@ fn encode(scrape: Scrape) -> Result<String, fmt::Error> {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for family in &FAMILIES {
+        for family in families() {
             let unit = family.unit.as_ref();
             let metric = encoder.encode_descriptor(family.name, family.help, unit, family.kind)?;
             (family.rows)(self, &mut Rows::new(metric, family.labels))?;

@@ -6,12 +6,12 @@ use std::{
 };
 
 use channel::{Depth, Durability, Name};
-use dispatcher::route::Counts;
+use dispatcher::{http::ClientCounters, route::Counts};
 
 use super::process::ProcessUse;
 use crate::{
     control::{Books, BrokerState, Control, Inventory, TriggerBooks},
-    ingress::IngressTally,
+    ingress::{BoundTally, ConnectionCounts, IngressTally},
     manifest::Severity,
 };
 
@@ -38,8 +38,9 @@ pub(super) struct Scrape {
     pub(super) problems: [usize; SEVERITIES.len()],
     pub(super) memory_used: usize,
     pub(super) memory_limit: usize,
-    pub(super) connections_open: usize,
-    pub(super) connections_refused: u64,
+    pub(super) connections: ConnectionCounts,
+    pub(super) bounds: BoundTally,
+    pub(super) client: ClientCounters,
     pub(super) process: ProcessUse,
 }
 
@@ -64,19 +65,19 @@ pub(super) struct Running {
     pub(super) letters: usize,
     pub(super) letter_bytes: usize,
     pub(super) routes: Counts,
+    /// How often bounds of the channel and of the dead letters were reached, by name.
+    pub(super) bounds: BTreeMap<&'static str, u64>,
 }
 
 impl Scrape {
     /// Gathers everything. `started_at` is when the process started.
     pub(super) fn new(control: &Control, books: Books, started_at: SystemTime) -> Self {
-        let (connections_open, connections_refused) = control.connections.counts();
         let scrape = Self {
             is_ready: control.is_ready(),
             workers: control.workers().len(),
             memory_used: control.budget.used(),
             memory_limit: control.budget.limit(),
-            connections_open,
-            connections_refused,
+            connections: control.connections.counts(),
             process: ProcessUse::now(started_at),
             ..Self::default()
         };
@@ -87,6 +88,7 @@ impl Scrape {
     pub(super) fn with(mut self, books: Books, inventory: &Inventory) -> Self {
         self.silent_workers = books.silent_workers;
         self.unrouted = books.unrouted;
+        (self.bounds, self.client) = (books.bounds, books.client);
         for problem in &inventory.problems {
             let severity = problem.problem.severity;
             let place = SEVERITIES.iter().position(|&each| each == severity);
@@ -161,6 +163,10 @@ impl Running {
         sum.routes.triggers += routes.triggers;
         sum.routes.shapes += routes.shapes;
         sum.routes.unindexed += routes.unindexed;
+        let of_letters = state.fanout.dead_letters.bounds_reached();
+        for (bound, count) in state.channel.bounds_reached().into_iter().chain(of_letters) {
+            *sum.bounds.entry(bound).or_default() += count;
+        }
         sum
     }
 }
@@ -170,6 +176,7 @@ fn add(sum: &mut TriggerBooks, more: &TriggerBooks) {
     sum.dead += more.dead;
     sum.expired += more.expired;
     sum.purged += more.purged;
+    sum.stalled += more.stalled;
     sum.concurrency = sum.concurrency.max(more.concurrency);
     sum.breaker = sum.breaker.max(more.breaker);
 }

@@ -9,11 +9,12 @@ use super::{
     super::fixture::{Bench, broker, name, trigger},
     encode,
     scrape::{OTHER, OWN_MAX, Scrape},
-    table::FAMILIES,
+    table,
 };
 use crate::control::{
     Books, BreakerState, BrokerBooks, Inventory, NotReady, TriggerBooks, TriggerState,
 };
+use crate::ingress::Bound;
 
 /// Samples by name and labels, as written: `x_total{a="b"}`.
 type Samples = BTreeMap<String, f64>;
@@ -96,7 +97,7 @@ fn books() -> TriggerBooks {
     books.tally.duration_sum = 75.5;
     (books.dead, books.expired, books.purged) = (3, 1, 2);
     (books.tally.waiting, books.tally.in_flight) = (10, 4);
-    (books.breaker, books.concurrency) = (BreakerState::Open, 8);
+    (books.breaker, books.concurrency, books.stalled) = (BreakerState::Open, 8, 3);
     books
 }
 
@@ -107,6 +108,8 @@ fn one_broker(books: TriggerBooks) -> Books {
     of_broker.triggers.insert(name("default/orders"), books);
     let mut all = Books { silent_workers: 1, ..Books::default() };
     all.unrouted.refused[1] = 5;
+    all.bounds.count(Bound::JsonDepth);
+    all.client.waited = 6;
     all.brokers.insert(name("default/default"), of_broker);
     all
 }
@@ -118,7 +121,7 @@ async fn what_is_served_is_well_formed_and_all_that_the_table_has() {
     let reply = bench.get("/metrics").await;
     assert_eq!(reply.media(), "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let (families, samples) = parse(reply.text());
-    let table = FAMILIES.iter().map(|family| match &family.unit {
+    let table = table::families().map(|family| match &family.unit {
         Some(unit) => format!("{}_{}", family.name, unit.as_str()),
         None => family.name.to_owned(),
     });
@@ -132,6 +135,14 @@ async fn what_is_served_is_well_formed_and_all_that_the_table_has() {
         (r#"catchment_manifest_problems{severity="error"}"#, 1.0),
         (r#"catchment_route_triggers{broker="default/default"}"#, 1.0),
         ("catchment_memory_limit_bytes", 1_048_576.0),
+        (
+            r#"catchment_limits_reached_total{broker="default/default",limit="deadLetters.eventsMax"}"#,
+            0.0,
+        ),
+        (
+            r#"catchment_limits_reached_total{broker="default/default",limit="channel.memory.eventsMax"}"#,
+            0.0,
+        ),
         ("process_start_time_seconds", 1_769_860_800.0),
         (
             r#"catchment_channel_info{broker="default/default",kind="InMemoryChannel",durability="none",replicated="false"}"#,
@@ -162,6 +173,12 @@ fn counts_are_shown_under_their_labels() {
         ),
         (r#"catchment_requests_refused_total{broker="",status="404"}"#.to_owned(), 5.0),
         ("catchment_workers_silent".to_owned(), 1.0),
+        (
+            r#"catchment_limits_reached_total{broker="",limit="ingress.jsonDepthMax"}"#.to_owned(),
+            1.0,
+        ),
+        ("catchment_client_requests_waited_total".to_owned(), 6.0),
+        (format!("catchment_events_stalled{{{of}}}"), 3.0),
         (format!("catchment_events_matched_total{{{of}}}"), 100.0),
         (format!("catchment_events_dead_lettered_total{{{of},reason=\"exhausted\"}}"), 4.0),
         (format!("catchment_breaker_state{{{of}}}"), 2.0),

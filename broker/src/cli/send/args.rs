@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use channel::rules;
 use clap::{Args, ValueEnum};
 use http::Uri;
 
 use super::super::parse_duration;
-use crate::message::is_attribute_name;
 
 pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:
@@ -137,8 +137,9 @@ fn parse_time(text: &str) -> Result<String, String> {
 fn parse_extension(text: &str) -> Result<(String, String), String> {
     const OWN_FLAG: [&str; 6] = ["id", "type", "source", "subject", "time", "datacontenttype"];
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE is needed, such as tenant=a")?;
-    if !is_attribute_name(name) || name == "specversion" {
-        return Err(format!("{name:?} cannot be an extension: names are a-z and 0-9"));
+    rules::check_name(name).map_err(|invalid| invalid.to_string())?;
+    if name == "specversion" {
+        return Err("specversion is always 1.0".to_owned());
     }
     if OWN_FLAG.contains(&name) {
         return Err(format!("{name} has a flag of its own"));

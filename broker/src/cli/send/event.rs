@@ -6,8 +6,10 @@ use std::{
     path::Path,
 };
 
+use channel::{Data, Draft, Event, Invalid, Kind, SpecVersion};
+
 use super::{super::Failure, SendArgs};
-use crate::message::{Data, Message, form_of};
+use crate::display::as_text;
 
 /// Largest payload that is read from a file or stdin; brokers take far less.
 const DATA_BYTES_MAX: u64 = 64 << 20;
@@ -16,42 +18,42 @@ const DATA_BYTES_MAX: u64 = 64 << 20;
 ///
 /// # Errors
 ///
-/// [`Failure::Failed`] when the data file cannot be read, [`Failure::Usage`] for an extension
-/// given twice.
+/// [`Failure::Failed`] when the data file cannot be read, [`Failure::Usage`] for an event that
+/// breaks a rule of the specification, in the words that a broker has for it.
 pub(super) fn from_flags(
     args: &SendArgs,
     now: jiff::Timestamp,
     draw: u128,
-) -> Result<Message, Failure> {
-    let mut event = Message::default();
-    event.push("specversion", "1.0");
-    event.push("id", args.id.clone().unwrap_or_else(|| uuid(draw)));
-    event.push("source", &args.source);
-    event.push("type", &args.ty);
+) -> Result<Event, Failure> {
+    let data = payload(args)?;
+    build(args, data, now, draw).map_err(|invalid| Failure::Usage(invalid.to_string()))
+}
+
+fn build(
+    args: &SendArgs,
+    data: Option<Vec<u8>>,
+    now: jiff::Timestamp,
+    draw: u128,
+) -> Result<Event, Invalid> {
+    let mut draft = Draft::new(SpecVersion::V10);
+    let mut push = |name: &str, text: &str| draft.push_text(name, text, Kind::String);
+    push("id", args.id.as_deref().unwrap_or(&uuid(draw)))?;
+    push("source", &args.source)?;
+    push("type", &args.ty)?;
     if let Some(subject) = &args.subject {
-        event.push("subject", subject);
+        push("subject", subject)?;
     }
-    event.push("time", args.time.clone().unwrap_or_else(|| now.to_string()));
-    let bytes = payload(args)?;
-    let content_type = match (&args.content_type, &bytes) {
-        (Some(given), _) => Some(given.as_str()),
-        (None, Some(bytes)) => Some(guess(bytes)),
-        (None, None) => None,
-    };
-    if let Some(content_type) = content_type {
-        event.push("datacontenttype", content_type);
+    push("time", args.time.as_deref().unwrap_or(&now.to_string()))?;
+    let guessed = || data.as_deref().map(guess);
+    if let Some(content_type) = args.content_type.as_deref().or_else(guessed) {
+        push("datacontenttype", content_type)?;
     }
     for (name, value) in &args.extensions {
-        if event.get(name).is_some() {
-            return Err(Failure::Usage(format!("extension {name} is given twice")));
-        }
-        event.push(name, value);
+        push(name, value)?;
     }
-    event.data = bytes.map(|bytes| {
-        let form = form_of(&bytes, content_type);
-        Data { bytes: bytes.into(), form }
-    });
-    Ok(event)
+    draft.set_data(data.map(|bytes| Data::opaque(bytes.into())));
+    as_text(&mut draft);
+    draft.finish()
 }
 
 fn payload(args: &SendArgs) -> Result<Option<Vec<u8>>, Failure> {
@@ -103,6 +105,7 @@ fn uuid(draw: u128) -> String {
 
 #[cfg(test)]
 mod tests {
+    use channel::{Attributes as _, binding::json};
     use clap::Parser;
 
     use super::*;
@@ -113,7 +116,7 @@ mod tests {
         send: SendArgs,
     }
 
-    fn event(flags: &[&str]) -> Result<Message, Failure> {
+    fn event(flags: &[&str]) -> Result<Event, Failure> {
         let line = [&["send"], flags].concat();
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         from_flags(&Line::try_parse_from(line).unwrap().send, now, u128::MAX)
@@ -121,8 +124,10 @@ mod tests {
 
     #[test]
     fn an_event_needs_no_flags() {
+        let mut text = Vec::new();
+        json::write(&event(&[]).unwrap(), &mut text);
         assert_eq!(
-            event(&[]).unwrap().to_json(),
+            String::from_utf8(text).unwrap(),
             r#"{"specversion":"1.0","id":"ffffffff-ffff-4fff-bfff-ffffffffffff","source":"urn:catchment:send","type":"dev.catchment.event","time":"2026-01-02T03:04:05Z"}"#
         );
     }
@@ -137,7 +142,7 @@ mod tests {
             (&[], None),
         ];
         for (flags, media) in cases {
-            assert_eq!(event(flags).unwrap().get("datacontenttype"), media, "{flags:?}");
+            assert_eq!(event(flags).unwrap().attribute("datacontenttype"), media, "{flags:?}");
         }
         assert_eq!(guess(b"\xff\xfe"), "application/octet-stream");
     }
@@ -147,7 +152,20 @@ mod tests {
         let refused = event(&["--extension", "a=1", "--extension", "a=2"]).unwrap_err();
         assert_eq!(refused.exit_code(), 2);
         let both = event(&["--extension", "a=1", "--extension", "b=x y"]).unwrap();
-        assert_eq!((both.get("a"), both.get("b")), (Some("1"), Some("x y")));
+        assert_eq!((both.attribute("a"), both.attribute("b")), (Some("1"), Some("x y")));
+    }
+
+    #[test]
+    fn what_a_broker_would_refuse_is_wrong_usage_in_its_words() {
+        for (flags, words) in [
+            (["--source", "a b"], "source: must be a URI-reference (RFC 3986, 4.1)"),
+            (["--content-type", "json"], "datacontenttype: must be a media type (RFC 2046)"),
+            (["--extension", "a=\u{fdd0}"], "a: must not contain control characters"),
+        ] {
+            let refused = event(&flags).unwrap_err();
+            assert!(refused.to_string().starts_with(words), "{refused}");
+            assert_eq!(refused.exit_code(), 2);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod report;
 
 use std::{num::NonZeroUsize, time::Instant};
 
+use channel::binding::json;
 use http::{StatusCode, Uri};
 
 use super::{
@@ -50,8 +51,10 @@ pub(super) async fn run(args: SendArgs, console: &Console) -> Result<(), Failure
 
 async fn one(args: SendArgs, client: &Client, console: &Console) -> Result<(), Failure> {
     let event = event::from_flags(&args, jiff::Timestamp::now(), fastrand::u128(..))?;
-    let id = event.get("id").unwrap_or_default().to_owned();
-    let parcel = pack::single(args.mode, 1, &event, event.to_json().into())
+    let id = event.id().to_owned();
+    let mut text = Vec::new();
+    json::write(&event, &mut text);
+    let parcel = pack::single(args.mode, 1, &event, text.into())
         .map_err(|invalid| Failure::Usage(invalid.to_string()))?;
     let started = Instant::now();
     let answer = client.call(parcel.request(&args.url)).await;

@@ -3,12 +3,15 @@
 use std::{collections::VecDeque, mem};
 
 use bytes::Bytes;
-use channel::Invalid;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header::CONTENT_TYPE};
+use channel::{
+    Event, Invalid, SpecVersion,
+    binding::{DecodeError, json},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header::CONTENT_TYPE};
 use http_body_util::Full;
 
 use super::Mode;
-use crate::message::Message;
+use crate::display::LIMITS;
 
 /// A batch is sent once it is this large, whatever its number of events.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -59,21 +62,29 @@ impl Parcel {
 /// # Errors
 ///
 /// [`Invalid`] for an attribute that does not fit in a header.
-pub(super) fn single(
-    mode: Mode,
-    line: u64,
-    event: &Message,
-    text: Bytes,
-) -> Result<Parcel, Invalid> {
+pub(super) fn single(mode: Mode, line: u64, event: &Event, text: Bytes) -> Result<Parcel, Invalid> {
     let lines = Lines { first: line, last: line, events: 1 };
     Ok(match mode {
         Mode::Binary => {
-            let (headers, body) = event.to_http()?;
-            Parcel { lines, headers, body }
+            let body = event.data().map(|data| data.bytes.clone()).unwrap_or_default();
+            Parcel { lines, headers: headers(event.http_head())?, body }
         }
         Mode::Structured => Parcel::json(lines, STRUCTURED, text),
         Mode::Batched => Parcel::json(lines, BATCHED, [b"[", text.as_ref(), b"]"].concat().into()),
     })
+}
+
+/// The header lines of a head, taken apart for a client that writes its own.
+fn headers(head: &[u8]) -> Result<HeaderMap, Invalid> {
+    let unfit = |name: &str| Invalid::new(name.to_owned(), "does not fit in an HTTP header");
+    let head = std::str::from_utf8(head).map_err(|_| unfit("event"))?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit(name))?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unfit(name))?;
+        headers.insert(header, value);
+    }
+    Ok(headers)
 }
 
 const STRUCTURED: &str = "application/cloudevents+json; charset=utf-8";
@@ -90,7 +101,7 @@ pub(super) struct Packer {
 
 #[derive(Debug)]
 struct Batch {
-    version: String,
+    version: SpecVersion,
     lines: Lines,
     body: Vec<u8>,
 }
@@ -105,11 +116,11 @@ impl Packer {
     ///
     /// # Errors
     ///
-    /// [`Invalid`] when the line is no event; what was taken before is not touched.
-    pub(super) fn push(&mut self, line: u64, text: Bytes) -> Result<(), Invalid> {
-        let event = Message::from_json(&text)?;
+    /// [`DecodeError`] when the line is no event; what was taken before is not touched.
+    pub(super) fn push(&mut self, line: u64, text: Bytes) -> Result<(), DecodeError> {
+        let event = json::read(&text, &LIMITS)?.finish()?;
         if self.mode == Mode::Batched {
-            self.push_batched(line, &event, &text);
+            self.push_batched(line, event.spec_version(), &text);
         } else {
             self.ready.push_back(single(self.mode, line, &event, text)?);
         }
@@ -117,8 +128,7 @@ impl Packer {
     }
 
     /// All events of a batch have the same `specversion` (HTTP binding, section 3.3).
-    fn push_batched(&mut self, line: u64, event: &Message, text: &[u8]) {
-        let version = event.get("specversion").unwrap_or_default();
+    fn push_batched(&mut self, line: u64, version: SpecVersion, text: &[u8]) {
         let fits = |open: &Batch| {
             open.version == version && open.body.len() + text.len() <= BATCH_BYTES_MAX
         };
@@ -126,7 +136,7 @@ impl Packer {
             self.flush();
         }
         let open = self.open.get_or_insert_with(|| Batch {
-            version: version.to_owned(),
+            version,
             lines: Lines { first: line, last: line, events: 0 },
             body: Vec::new(),
         });
@@ -183,7 +193,8 @@ mod tests {
     fn a_batch_is_an_array_of_the_lines_as_they_are() {
         let mut packer = Packer::new(Mode::Batched, 100);
         packer.push(1, event("1.0")).unwrap();
-        assert_eq!(packer.push(2, Bytes::from_static(b"{}")).unwrap_err().field, "specversion");
+        let refused = packer.push(2, Bytes::from_static(b"{}")).unwrap_err();
+        assert_eq!(refused.to_string(), "specversion: required attribute is missing");
         packer.push(3, event("1.0")).unwrap();
         assert!(!packer.is_ready());
         packer.flush();
@@ -195,9 +206,9 @@ mod tests {
 
     #[test]
     fn each_mode_has_its_content_type() {
-        let message = Message::from_json(&event("1.0")).unwrap();
+        let read = json::read(&event("1.0"), &LIMITS).unwrap().finish().unwrap();
         let media = |mode| {
-            let request = single(mode, 1, &message, event("1.0")).unwrap();
+            let request = single(mode, 1, &read, event("1.0")).unwrap();
             let request = request.request(&Uri::from_static("http://localhost/"));
             request.headers().get(CONTENT_TYPE).map(|media| media.to_str().unwrap().to_owned())
         };

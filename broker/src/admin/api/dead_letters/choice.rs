@@ -1,6 +1,6 @@
 //! Which dead letters a request is about, over all brokers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::http::StatusCode;
 use channel::Name;
@@ -41,7 +41,7 @@ pub(super) struct ChoiceBody {
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     broker: Option<Name>,
-    ids: Option<HashMap<Name, Vec<u64>>>,
+    ids: Option<HashMap<Name, BTreeSet<u64>>>,
     selection: Selection,
 }
 
@@ -100,10 +100,10 @@ impl Choice {
         if ids.len() > IDS_MAX {
             return Err(invalid("ids", &format!("must not be more than {IDS_MAX}")));
         }
-        let mut by_broker: HashMap<Name, Vec<u64>> = HashMap::new();
+        let mut by_broker: HashMap<Name, BTreeSet<u64>> = HashMap::new();
         // What is no id cannot be kept, as an id that nobody gave out.
         for id in ids.iter().filter_map(|id| id.parse::<Id>().ok()) {
-            by_broker.entry(id.broker).or_default().push(id.number);
+            by_broker.entry(id.broker).or_default().insert(id.number);
         }
         Ok(Self { ids: Some(by_broker), ..Self::default() })
     }

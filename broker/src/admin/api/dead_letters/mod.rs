@@ -13,6 +13,7 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     http::{StatusCode, Uri},
 };
+use futures_util::future::join_all;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -168,14 +169,16 @@ pub(crate) async fn redrive(
     request: Request,
 ) -> Result<Json<Redriven>, Problem> {
     let choice = Choice::of_body(request::json(request).await?)?;
-    let mut redriven = 0;
     let inventory = admin.control.inventory.load_full();
-    for (broker, selection) in choice.brokers(&inventory) {
-        let name = &broker.fanout.name;
-        let count = admin.control.redrive(name, &selection).await;
-        tracing::info!(broker = %name, count, choice = ?selection, "dead letters were redriven");
-        redriven += count;
-    }
+    let of_brokers = choice.brokers(&inventory).map(|(broker, selection)| {
+        let (control, name) = (&admin.control, &broker.fanout.name);
+        async move {
+            let count = control.redrive(name, &selection).await;
+            tracing::info!(broker = %name, count, choice = ?selection, "dead letters were redriven");
+            count
+        }
+    });
+    let redriven = join_all(of_brokers).await.into_iter().sum();
     Ok(Json(Redriven { redriven }))
 }
 
