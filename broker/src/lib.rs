@@ -20,7 +20,7 @@
 //! | 10 | answer | [`dispatcher::reply`], [`dispatcher::dead_letter`] | `dispatcher/src/reply.rs` | reply event → back to 3; given up → [`dispatcher::DeadLetters`] |
 //! | 11 | settle | [`channel::Lease::settle`] | `channel/src/channel.rs` | every trigger has brought the event to an end → never lent again |
 //!
-//! Between 5 and 6 stands [`dispatcher::Worker::open`], the loop that takes leases and offers
+//! Between 5 and 6 stands [`dispatcher::Worker::read`], the loop that takes leases and offers
 //! their events to lanes. The decisions of step 8 are pure functions of their own files:
 //! `dispatcher/src/outcome.rs` (what an answer means), `retry.rs` (how long to wait),
 //! [`dispatcher::breaker`] (whether to ask at all).

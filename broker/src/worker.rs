@@ -1,6 +1,9 @@
 //! One worker: a thread with its own runtime, listening socket, readers, lanes and connections.
 
-use std::{collections::HashMap, io, net::TcpListener, rc::Rc, sync::Arc, thread::JoinHandle};
+use std::{
+    collections::HashMap, io, net::TcpListener, panic::AssertUnwindSafe, rc::Rc, sync::Arc,
+    thread::JoinHandle,
+};
 
 use arc_swap::ArcSwap;
 use channel::{Channel, Name};
@@ -8,6 +11,7 @@ use dispatcher::{
     Fanout, LaneReport, Settings, Worker, breaker,
     http::{Client, ClientCounters, ClientSettings},
 };
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, oneshot},
     task::LocalSet,
@@ -21,6 +25,9 @@ const MAILBOX_LEN: usize = 64;
 
 /// How long a worker may take to answer.
 const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How long a broker's reader rests after a panic, so that a bug cannot spin.
+const PANIC_REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often a worker closes connections that nobody uses any more.
 const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -220,6 +227,19 @@ async fn tidy(worker: Rc<Worker>) {
     }
 }
 
+/// Dispatches a broker's events until its channel is closed and empty. A panic in there is a bug of
+/// ours: it is logged by the hook, the event in hand is lent again, and reading goes on after a rest.
+async fn read(worker: Rc<Worker>, fanout: Arc<Fanout>, channel: Arc<dyn Channel>) {
+    loop {
+        let reader = channel.reader(worker.index());
+        let reading = Rc::clone(&worker).read(Arc::clone(&fanout), reader);
+        if AssertUnwindSafe(reading).catch_unwind().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(PANIC_REST).await;
+    }
+}
+
 /// Where a worker's orders are carried out.
 struct Desk {
     worker: Rc<Worker>,
@@ -246,8 +266,8 @@ impl Desk {
         match command {
             Command::Accept { listener } => self.accept(listener),
             Command::Open { fanout, channel } => {
-                let reader = channel.reader(worker.index());
-                self.tasks.spawn_local(worker.open(fanout, reader));
+                worker.open(&fanout);
+                self.tasks.spawn_local(read(Rc::clone(worker), fanout, channel));
             }
             Command::Refresh { fanout } => worker.refresh(&fanout),
             Command::Forget { broker } => {

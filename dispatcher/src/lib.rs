@@ -37,7 +37,7 @@
 //!
 //! # Reading order
 //!
-//! [`Worker::open`] (the loop), [`filter`] and [`route`] (who wants it), [`lane`] (when), [`delivery`]
+//! [`Worker::read`] (the loop), [`filter`] and [`route`] (who wants it), [`lane`] (when), [`delivery`]
 //! (one event, one subscriber) with `outcome` and `retry`, [`http`] (the request), [`reply`],
 //! [`dead_letter`]. What users write is in `spec`, what it comes to in `plan`.
 

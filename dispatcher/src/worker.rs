@@ -104,19 +104,20 @@ impl Worker {
         }
     }
 
-    /// Takes on the broker of `fanout`, and returns the task that routes and delivers what `reader`
-    /// lends for it, until its channel is closed and empty. Deliveries go on after that ends; see
-    /// [`Worker::pending`].
+    /// Takes on the broker of `fanout`, in place of an earlier one of its name.
+    pub fn open(self: &Rc<Self>, fanout: &Arc<Fanout>) {
+        let lanes = Lanes::new(Rc::clone(self), Arc::clone(fanout));
+        self.brokers.borrow_mut().insert(fanout.name.clone(), lanes);
+    }
+
+    /// Routes and delivers what `reader` lends for a broker that was taken on, until its channel is
+    /// closed and empty. Deliveries go on after that ends; see [`Worker::pending`].
     ///
     /// Dropping the future between two leases loses nothing.
-    pub fn open(
-        self: &Rc<Self>,
-        fanout: Arc<Fanout>,
-        reader: Box<dyn Reader>,
-    ) -> impl Future<Output = ()> + 'static {
-        let lanes = Lanes::new(Rc::clone(self), Arc::clone(&fanout));
-        self.brokers.borrow_mut().insert(fanout.name.clone(), Rc::clone(&lanes));
-        Self::dispatch(lanes, fanout, reader)
+    pub async fn read(self: Rc<Self>, fanout: Arc<Fanout>, reader: Box<dyn Reader>) {
+        if let Some(lanes) = self.lanes(&fanout) {
+            Self::dispatch(lanes, fanout, reader).await;
+        }
     }
 
     async fn dispatch(lanes: Rc<Lanes>, fanout: Arc<Fanout>, mut reader: Box<dyn Reader>) {

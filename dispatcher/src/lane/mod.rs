@@ -19,7 +19,7 @@ pub(crate) use entry::{Doomed, Entry, SharedLease, Ticket};
 pub use tally::{AttemptEnd, DURATION_BOUNDS, Tally};
 
 use crate::{
-    Fanout, Trigger, TriggerPlan,
+    Fanout, IN_FLIGHT_DEFAULT, Trigger, TriggerPlan,
     attempt::{Attempt, AttemptLog},
     breaker,
     concurrency::Concurrency,
@@ -320,7 +320,10 @@ impl Lane {
     fn feel_pressure(&self, state: &mut State) {
         let [least, most] = PRESSED;
         let bound = if state.is_pressed { least } else { most };
+        // A trigger that wants few deliveries at a time waits for its own sake.
+        let is_held_back = self.trigger.borrow().plan.in_flight_max < IN_FLIGHT_DEFAULT;
         let is_pressed = state.queue.ready_len() >= bound
+            && !is_held_back
             && state.pace <= PRESSED_PACE_MAX
             && state.blocked_until.is_none()
             && state.doomed.is_empty();
