@@ -76,6 +76,39 @@ fn a_file_is_gone_when_two_scans_miss_it() {
 }
 
 #[test]
+fn a_resource_that_moves_to_a_file_still_being_written_is_never_gone() {
+    let (a, b) = (broker("a"), broker("b"));
+    let moved = format!("{a}---\n{b}");
+    let cases: [(&str, &[(&str, &str)], &[(&str, &str)]); 2] = [
+        ("renamed, then edited", &[("b.yaml", &b)], &[("b.yaml", &b), ("z.yaml", &a)]),
+        ("moved into a known file", &[("b.yaml", &b)], &[("b.yaml", &moved)]),
+    ];
+    for (case, meanwhile, after) in cases {
+        let mut state = State::default();
+        state.apply(scan(&[("a.yaml", &a), ("b.yaml", &b)]), at(1));
+        for second in 2..5 {
+            let being_written = Scan { is_settling: true, ..scan(meanwhile) };
+            assert!(!state.apply(being_written, at(second)), "{case}");
+        }
+        state.apply(scan(after), at(5));
+        assert_eq!(names_of(&state), ["Broker default/a", "Broker default/b"], "{case}");
+        assert_eq!(told(&state), [], "{case}");
+    }
+}
+
+#[test]
+fn a_renamed_file_is_not_told_as_its_own_duplicate() {
+    let a = broker("a");
+    let mut state = State::default();
+    state.apply(scan(&[("a.yaml", &a)]), at(1));
+    for second in 2..4 {
+        state.apply(scan(&[("z.yaml", &a)]), at(second));
+        assert_eq!(names_of(&state), ["Broker default/a"]);
+        assert_eq!(told(&state), []);
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_read_keeps_its_files() {
     let a = broker("a");
     let hidden = || Scan { hidden: vec![PathBuf::from("folder")], ..Scan::default() };
