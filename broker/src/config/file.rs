@@ -10,13 +10,14 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 
 use super::{Settings, quantity::Bytes};
+use crate::manifest;
 
 /// Why the settings cannot be put together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file is not there or not readable.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("{}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -115,7 +116,7 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let length = dispatcher::duration::parse(&text)
-            .map_err(|error| de::Error::custom(format!("{text:?}: {error}")))?;
+            .map_err(|error| de::Error::custom(format!("{error}, not {text:?}")))?;
         let length = Duration::try_from(length)
             .map_err(|_| de::Error::custom(format!("{text:?} must not be negative")))?;
         Ok(Self(length))
@@ -125,10 +126,12 @@ impl<'de> Deserialize<'de> for Span {
 pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    if text.trim().is_empty() {
-        return Ok(File::default());
-    }
-    serde_saphyr::from_str(&text).map_err(|error| invalid(path, error.to_string()))
+    parse(&text).map_err(|problem| invalid(path, problem))
+}
+
+/// The settings that `text` gives, or all that is wrong with it in one line.
+fn parse(text: &str) -> Result<File, String> {
+    manifest::read_one(text).map(Option::unwrap_or_default).map_err(|wrong| wrong.join("; "))
 }
 
 fn invalid(path: &Path, problem: String) -> ConfigError {
@@ -233,7 +236,7 @@ mod tests {
 
     fn settings(yaml: &str) -> Result<Settings, String> {
         let path = Path::new("c.yaml");
-        let file: File = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+        let file = parse(yaml)?;
         let mut settings = Settings::defaults();
         file.apply(&mut settings, Some(path)).map_err(|error| error.to_string())?;
         Ok(settings)
@@ -259,7 +262,7 @@ mod tests {
         let readme = include_str!("../../../README.md");
         let (_, file) = readme.split_once("```yaml\n# catchment.yaml\n").unwrap();
         let (yaml, _) = file.split_once("```").unwrap();
-        let file: File = serde_saphyr::from_str(yaml).unwrap();
+        let file = parse(yaml).unwrap();
         let every = format!("{file:?}");
         assert!(!every.contains("None"), "a setting is not shown: {every}");
         let shown = settings(yaml).unwrap();
@@ -275,15 +278,29 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named() {
         for (yaml, named) in [
-            ("ingres: {}", "ingres"),
-            ("ingress: {bodyBytesMax: 1KB}", "1KB"),
-            ("ingress: {headTimeout: 10s}", "10s"),
+            ("ingres: {}", "1:1: ingres: unknown field (did you mean ingress?)"),
+            (
+                "ingress: {bodyBytesMax: 1KB}",
+                "1:25: ingress.bodyBytesMax: must be a number of bytes",
+            ),
+            ("ingress: {bodyBytesMax: -1}", "ingress.bodyBytesMax: must be a number of bytes"),
+            (
+                "ingress: {headTimeout: 10s}",
+                "1:24: ingress.headTimeout: must be an ISO 8601 duration",
+            ),
+            ("ingress: {headersMax: many}", "1:23: ingress.headersMax: must be"),
+            ("workers: two\nadmin: 80", "1:10: workers: must be"),
+            ("workers: two\nadmin: 80", "2:8: admin: must be"),
+            ("[]", "must be a mapping, not a list"),
+            ("workers: 1\n---\nworkers: 2", "second document"),
+            ("workers: 1\nworkers: 2", "key workers is given twice"),
             ("ingress: {headBytesMax: 1Ki}", "headBytesMax"),
             ("channel: {memory: {triggerSharePercent: 0}}", "triggerSharePercent"),
             ("listen: here", "listen"),
         ] {
             let error = settings(yaml).unwrap_err();
             assert!(error.contains(named), "{yaml}: {error}");
+            assert!(!error.contains('\n'), "one line: {error}");
         }
     }
 }
