@@ -79,15 +79,15 @@ fn a_file_is_gone_when_two_scans_miss_it() {
 fn a_resource_that_moves_to_a_file_still_being_written_is_never_gone() {
     let (a, b) = (broker("a"), broker("b"));
     let moved = format!("{a}---\n{b}");
-    let cases: [(&str, &[(&str, &str)], &[(&str, &str)]); 2] = [
-        ("renamed, then edited", &[("b.yaml", &b)], &[("b.yaml", &b), ("z.yaml", &a)]),
-        ("moved into a known file", &[("b.yaml", &b)], &[("b.yaml", &moved)]),
-    ];
-    for (case, meanwhile, after) in cases {
+    let renamed = [("b.yaml", b.as_str()), ("z.yaml", a.as_str())];
+    let joined = [("b.yaml", moved.as_str())];
+    for (case, after) in
+        [("renamed, then edited", &renamed[..]), ("moved into a known file", &joined[..])]
+    {
         let mut state = State::default();
         state.apply(scan(&[("a.yaml", &a), ("b.yaml", &b)]), at(1));
         for second in 2..5 {
-            let being_written = Scan { is_settling: true, ..scan(meanwhile) };
+            let being_written = Scan { is_settling: true, ..scan(&[("b.yaml", &b)]) };
             assert!(!state.apply(being_written, at(second)), "{case}");
         }
         state.apply(scan(after), at(5));
