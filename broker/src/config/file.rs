@@ -170,27 +170,48 @@ impl File {
         put(&mut settings.drain.lag, self.drain.lag.map(|span| span.0));
         put(&mut settings.drain.timeout, self.drain.timeout.map(|span| span.0));
         match path.zip(unusable(settings)) {
-            Some((path, problem)) => Err(invalid(path, problem.to_owned())),
+            Some((path, problem)) => Err(invalid(path, problem)),
             None => Ok(()),
         }
     }
 }
 
 /// What no process can go by.
-fn unusable(settings: &Settings) -> Option<&'static str> {
+fn unusable(settings: &Settings) -> Option<String> {
     /// hyper's smallest buffer.
     const HEAD_BYTES_MIN: usize = 8 << 10;
     if settings.ingress.head_bytes_max < HEAD_BYTES_MIN {
-        return Some("ingress.headBytesMax: must be at least 8Ki");
+        return Some("ingress.headBytesMax: must be at least 8Ki".to_owned());
     }
     if !(1..=100).contains(&settings.memory.trigger_share_percent) {
-        return Some("channel.memory.triggerSharePercent: must be from 1 to 100");
+        return Some("channel.memory.triggerSharePercent: must be from 1 to 100".to_owned());
     }
-    if settings.client.connections_per_host == 0 {
-        return Some("delivery.connectionsPerHostMax: must be at least 1");
-    }
-    if settings.ingress.idle_timeout.is_zero() || settings.ingress.head_timeout.is_zero() {
-        return Some("ingress: a timeout must be longer than zero");
+    let ingress = &settings.ingress;
+    let (event, client) = (&ingress.event, &settings.client);
+    let is_zero = [
+        ("ingress.headersMax", ingress.headers_max == 0),
+        ("ingress.uriBytesMax", ingress.uri_bytes_max == 0),
+        ("ingress.bodyBytesMax", ingress.body_bytes_max == 0),
+        ("ingress.headTimeout", ingress.head_timeout.is_zero()),
+        ("ingress.idleTimeout", ingress.idle_timeout.is_zero()),
+        ("ingress.bodyTimeout", ingress.body_timeout.is_zero()),
+        ("ingress.connectionsMax", ingress.connections_max == 0),
+        ("ingress.connectionsPerAddressMax", ingress.connections_per_address_max == 0),
+        ("ingress.publishTimeout", ingress.publish_timeout.is_zero()),
+        ("ingress.attributeBytesMax", event.attribute_bytes_max == 0),
+        ("ingress.batchEventsMax", event.batch_events_max == 0),
+        ("ingress.jsonDepthMax", event.json_depth_max == 0),
+        ("channel.memory.eventsMax", settings.memory.limits.events_max == 0),
+        ("channel.memory.bytesMax", settings.memory.bytes_max == 0),
+        ("channel.memory.totalBytesMax", settings.memory.total_bytes_max == 0),
+        ("channel.memory.eventBytesMax", settings.memory.limits.event_bytes_max == 0),
+        ("delivery.ageMax", settings.delivery.age_max.is_zero()),
+        ("delivery.connectionsPerHostMax", client.connections_per_host == 0),
+        ("delivery.connectTimeout", client.connect_timeout.is_zero()),
+        ("delivery.tlsTimeout", client.tls_timeout.is_zero()),
+    ];
+    if let Some((field, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
+        return Some(format!("{field}: must be more than zero"));
     }
     None
 }
@@ -297,6 +318,12 @@ mod tests {
             ("ingress: {headBytesMax: 1Ki}", "headBytesMax"),
             ("channel: {memory: {triggerSharePercent: 0}}", "triggerSharePercent"),
             ("listen: here", "listen"),
+            ("ingress: {headersMax: 0}", "ingress.headersMax: must be more than zero"),
+            ("ingress: {headTimeout: PT0S}", "ingress.headTimeout: must be more than zero"),
+            (
+                "channel: {memory: {eventsMax: 0}}",
+                "channel.memory.eventsMax: must be more than zero",
+            ),
         ] {
             let error = settings(yaml).unwrap_err();
             assert!(error.contains(named), "{yaml}: {error}");
