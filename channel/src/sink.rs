@@ -15,8 +15,10 @@ pub enum Refusal {
     /// The event breaks a rule.
     #[error("{0}")]
     Invalid(#[from] Invalid),
-    /// The event passed brokers too often: it goes round in a circle.
-    #[error("the event passed a broker {max} times: it goes round in a circle")]
+    /// No hop is left: the event goes round in a circle, or its producer allowed no more.
+    #[error(
+        "no hop of {max} at most is left (knativebrokerttl): does the event go round in a circle?"
+    )]
     Loop {
         /// How often an event may pass a broker.
         max: u8,

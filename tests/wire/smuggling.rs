@@ -52,6 +52,8 @@ fn ambiguous() -> Vec<(&'static str, String)> {
             "a bare carriage return",
             with("x-a: b\rcontent-length: 5\r\ncontent-length: 0\r\n", &hidden),
         ),
+        ("two hosts", with("host: y\r\ncontent-length: 0\r\n", "")),
+        ("no host", with("content-length: 0\r\n", "").replacen("host: x\r\n", "", 1)),
         ("a null byte", with("x-a: b\0c\r\ncontent-length: 0\r\n", &hidden)),
         ("a field without a name", with(": x\r\ncontent-length: 0\r\n", &hidden)),
         (

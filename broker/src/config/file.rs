@@ -10,13 +10,14 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 
 use super::{Settings, quantity::Bytes};
+use crate::manifest;
 
 /// Why the settings cannot be put together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file is not there or not readable.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("{}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -115,7 +116,7 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let length = dispatcher::duration::parse(&text)
-            .map_err(|error| de::Error::custom(format!("{text:?}: {error}")))?;
+            .map_err(|error| de::Error::custom(format!("{error}, not {text:?}")))?;
         let length = Duration::try_from(length)
             .map_err(|_| de::Error::custom(format!("{text:?} must not be negative")))?;
         Ok(Self(length))
@@ -125,10 +126,12 @@ impl<'de> Deserialize<'de> for Span {
 pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    if text.trim().is_empty() {
-        return Ok(File::default());
-    }
-    serde_saphyr::from_str(&text).map_err(|error| invalid(path, error.to_string()))
+    parse(&text).map_err(|problem| invalid(path, problem))
+}
+
+/// The settings that `text` gives, or all that is wrong with it in one line.
+fn parse(text: &str) -> Result<File, String> {
+    manifest::read_one(text).map(Option::unwrap_or_default).map_err(|wrong| wrong.join("; "))
 }
 
 fn invalid(path: &Path, problem: String) -> ConfigError {
@@ -167,39 +170,49 @@ impl File {
         put(&mut settings.drain.lag, self.drain.lag.map(|span| span.0));
         put(&mut settings.drain.timeout, self.drain.timeout.map(|span| span.0));
         match path.zip(unusable(settings)) {
-            Some((path, problem)) => Err(invalid(path, problem.to_owned())),
+            Some((path, problem)) => Err(invalid(path, problem)),
             None => Ok(()),
         }
     }
 }
 
 /// What no process can go by.
-fn unusable(settings: &Settings) -> Option<&'static str> {
+fn unusable(settings: &Settings) -> Option<String> {
     /// hyper's smallest buffer.
     const HEAD_BYTES_MIN: usize = 8 << 10;
     if settings.ingress.head_bytes_max < HEAD_BYTES_MIN {
-        return Some("ingress.headBytesMax: must be at least 8Ki");
-    }
-    let least_one = [
-        (settings.memory.limits.events_max, "channel.memory.eventsMax: must be at least 1"),
-        (settings.dead_letters.events_max, "deadLetters.eventsMax: must be at least 1"),
-        (settings.ingress.connections_max, "ingress.connectionsMax: must be at least 1"),
-        (
-            settings.ingress.connections_per_address_max,
-            "ingress.connectionsPerAddressMax: must be at least 1",
-        ),
-    ];
-    if let Some((_, problem)) = least_one.into_iter().find(|(bound, _)| *bound == 0) {
-        return Some(problem);
+        return Some("ingress.headBytesMax: must be at least 8Ki".to_owned());
     }
     if !(1..=100).contains(&settings.memory.trigger_share_percent) {
-        return Some("channel.memory.triggerSharePercent: must be from 1 to 100");
+        return Some("channel.memory.triggerSharePercent: must be from 1 to 100".to_owned());
     }
-    if settings.client.connections_per_host == 0 {
-        return Some("delivery.connectionsPerHostMax: must be at least 1");
-    }
-    if settings.ingress.idle_timeout.is_zero() || settings.ingress.head_timeout.is_zero() {
-        return Some("ingress: a timeout must be longer than zero");
+    let ingress = &settings.ingress;
+    let (event, client) = (&ingress.event, &settings.client);
+    let is_zero = [
+        ("ingress.headersMax", ingress.headers_max == 0),
+        ("ingress.uriBytesMax", ingress.uri_bytes_max == 0),
+        ("ingress.bodyBytesMax", ingress.body_bytes_max == 0),
+        ("ingress.headTimeout", ingress.head_timeout.is_zero()),
+        ("ingress.idleTimeout", ingress.idle_timeout.is_zero()),
+        ("ingress.bodyTimeout", ingress.body_timeout.is_zero()),
+        ("ingress.connectionsMax", ingress.connections_max == 0),
+        ("ingress.connectionsPerAddressMax", ingress.connections_per_address_max == 0),
+        ("ingress.publishTimeout", ingress.publish_timeout.is_zero()),
+        ("ingress.attributeBytesMax", event.attribute_bytes_max == 0),
+        ("ingress.batchEventsMax", event.batch_events_max == 0),
+        ("ingress.jsonDepthMax", event.json_depth_max == 0),
+        ("channel.memory.eventsMax", settings.memory.limits.events_max == 0),
+        ("channel.memory.bytesMax", settings.memory.bytes_max == 0),
+        ("channel.memory.totalBytesMax", settings.memory.total_bytes_max == 0),
+        ("channel.memory.eventBytesMax", settings.memory.limits.event_bytes_max == 0),
+        ("deadLetters.eventsMax", settings.dead_letters.events_max == 0),
+        ("delivery.ageMax", settings.delivery.age_max.is_zero()),
+        ("delivery.connectionsPerHostMax", client.connections_per_host == 0),
+        ("delivery.connectTimeout", client.connect_timeout.is_zero()),
+        ("delivery.tlsTimeout", client.tls_timeout.is_zero()),
+    ];
+    if let Some((field, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
+        return Some(format!("{field}: must be more than zero"));
     }
     None
 }
@@ -245,7 +258,7 @@ mod tests {
 
     fn settings(yaml: &str) -> Result<Settings, String> {
         let path = Path::new("c.yaml");
-        let file: File = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+        let file = parse(yaml)?;
         let mut settings = Settings::defaults();
         file.apply(&mut settings, Some(path)).map_err(|error| error.to_string())?;
         Ok(settings)
@@ -271,7 +284,7 @@ mod tests {
         let readme = include_str!("../../../README.md");
         let (_, file) = readme.split_once("```yaml\n# catchment.yaml\n").unwrap();
         let (yaml, _) = file.split_once("```").unwrap();
-        let file: File = serde_saphyr::from_str(yaml).unwrap();
+        let file = parse(yaml).unwrap();
         let every = format!("{file:?}");
         assert!(!every.contains("None"), "a setting is not shown: {every}");
         let shown = settings(yaml).unwrap();
@@ -287,17 +300,37 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named() {
         for (yaml, named) in [
-            ("ingres: {}", "ingres"),
-            ("ingress: {bodyBytesMax: 1KB}", "1KB"),
-            ("ingress: {headTimeout: 10s}", "10s"),
+            ("ingres: {}", "1:1: ingres: unknown field (did you mean ingress?)"),
+            (
+                "ingress: {bodyBytesMax: 1KB}",
+                "1:25: ingress.bodyBytesMax: must be a number of bytes",
+            ),
+            ("ingress: {bodyBytesMax: -1}", "ingress.bodyBytesMax: must be a number of bytes"),
+            (
+                "ingress: {headTimeout: 10s}",
+                "1:24: ingress.headTimeout: must be an ISO 8601 duration",
+            ),
+            ("ingress: {headersMax: many}", "1:23: ingress.headersMax: must be"),
+            ("workers: two\nadmin: 80", "1:10: workers: must be"),
+            ("workers: two\nadmin: 80", "2:8: admin: must be"),
+            ("[]", "must be a mapping, not a list"),
+            ("workers: 1\n---\nworkers: 2", "second document"),
+            ("workers: 1\nworkers: 2", "key workers is given twice"),
             ("ingress: {headBytesMax: 1Ki}", "headBytesMax"),
             ("channel: {memory: {triggerSharePercent: 0}}", "triggerSharePercent"),
             ("listen: here", "listen"),
             ("deadLetters: {eventsMax: 0}", "deadLetters.eventsMax"),
             ("ingress: {connectionsMax: 0}", "ingress.connectionsMax"),
+            ("ingress: {headersMax: 0}", "ingress.headersMax: must be more than zero"),
+            ("ingress: {headTimeout: PT0S}", "ingress.headTimeout: must be more than zero"),
+            (
+                "channel: {memory: {eventsMax: 0}}",
+                "channel.memory.eventsMax: must be more than zero",
+            ),
         ] {
             let error = settings(yaml).unwrap_err();
             assert!(error.contains(named), "{yaml}: {error}");
+            assert!(!error.contains('\n'), "one line: {error}");
         }
     }
 }

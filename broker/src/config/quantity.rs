@@ -1,6 +1,11 @@
 //! Numbers of bytes as Kubernetes writes them: `16Ki`, `1Mi`, `500M`, or plain.
 
-use serde::{Deserialize, Deserializer, de};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected, Visitor},
+};
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,20 +31,31 @@ impl Bytes {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(usize),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Number(number) => Ok(Self(number)),
-            Written::Text(text) => Self::parse(&text).ok_or_else(|| {
-                de::Error::custom(format!(
-                    "{text:?} is not a number of bytes such as 65536 or 64Ki"
-                ))
-            }),
-        }
+        deserializer.deserialize_any(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl Visitor<'_> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of bytes such as 65536 or 64Ki")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Bytes, E> {
+        let refused = || E::invalid_value(Unexpected::Unsigned(number), &self);
+        usize::try_from(number).map(Bytes).map_err(|_| refused())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Bytes, E> {
+        let refused = || E::invalid_value(Unexpected::Signed(number), &self);
+        usize::try_from(number).map(Bytes).map_err(|_| refused())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+        Bytes::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

@@ -18,7 +18,7 @@ use channel::{
     binding::http::{self as binding, Decoded},
 };
 use dispatcher::Worker;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use http_body_util::Full;
 
@@ -168,8 +168,7 @@ impl Ingress {
             let detail = format!("the target is longer than {} bytes", self.limits.uri_bytes_max);
             return Err(Refused::new(StatusCode::URI_TOO_LONG, detail).at(Bound::UriBytes));
         }
-        if is_for_another_host(request) {
-            let detail = "the target's host differs from the Host header";
+        if let Some(detail) = host_problem(request) {
             return Err(Refused::new(StatusCode::BAD_REQUEST, detail).naming("host"));
         }
         let path = uri.path();
@@ -311,11 +310,20 @@ fn consent() -> Answer {
     response
 }
 
-/// Whether an absolute-form target and the Host header name different hosts (RFC 9112, 3.2.2).
-fn is_for_another_host<B>(request: &Request<B>) -> bool {
-    let Some(authority) = request.uri().authority() else { return false };
-    let Some(host) = request.headers().get(header::HOST) else { return false };
-    !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+/// What is wrong with the host a request names (RFC 9112, 3.2).
+fn host_problem<B>(request: &Request<B>) -> Option<&'static str> {
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let host = named.next();
+    if named.next().is_some() {
+        return Some("there must be one Host header, not several");
+    }
+    let Some(host) = host else {
+        let is_needed = request.version() == Version::HTTP_11;
+        return is_needed.then_some("the Host header is missing");
+    };
+    let authority = request.uri().authority()?;
+    let is_same = authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes());
+    (!is_same).then_some("the target's host differs from the Host header")
 }
 
 fn admit_all(gate: &Admission, drafts: Vec<Draft>) -> Result<Batch, Refused> {

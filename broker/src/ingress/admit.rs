@@ -123,4 +123,10 @@ mod tests {
             assert_eq!(hops_left(known, written), left, "{known:?} {written:?}");
         }
     }
+
+    #[test]
+    fn a_producer_s_own_hop_count_is_named_when_none_is_left() {
+        let told = Refusal::Loop { max: HOPS_MAX }.to_string();
+        assert!(told.contains(HOPS), "{told}");
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::io::Cursor;
 
+use serde::de::DeserializeOwned;
 use serde_saphyr::{
     DuplicateKeyPolicy, Error, MessageFormatter, Options, UserMessageFormatter,
     budget::BudgetBreach,
 };
 
-use super::{node::Node, problem::Position};
+use super::{finding::Finding, node::Node, problem::Position, typed};
 
 /// Values in one document: a trigger has some twenty.
 const NODES_MAX: usize = 250_000;
@@ -36,6 +37,39 @@ pub(crate) fn parse(text: &str, mut each: impl FnMut(Result<Node, Unreadable>) -
             return;
         }
     }
+}
+
+/// Reads a file of one document that is no manifest, such as the program's configuration; `None`
+/// when it is empty.
+///
+/// # Errors
+///
+/// Everything that is wrong with it: line, column, field and rule of each, a line of text each.
+pub(crate) fn read_one<T: DeserializeOwned>(text: &str) -> Result<Option<T>, Vec<String>> {
+    let mut documents = Vec::new();
+    parse(text, |document| {
+        documents.push(document);
+        documents.len() < 2
+    });
+    let mut documents = documents.into_iter();
+    let Some(node) = documents.next() else { return Ok(None) };
+    let node = node.map_err(|Unreadable { at, message }| vec![line(at, &message)])?;
+    if documents.next().is_some() {
+        return Err(vec!["a second document is in the file; there must be one".to_owned()]);
+    }
+    let (value, wrong) = typed::read(&node, "", node.at);
+    if wrong.is_empty() { Ok(value) } else { Err(wrong.iter().map(found).collect()) }
+}
+
+fn found(finding: &Finding) -> String {
+    let Finding { field, at, message, suggestion, .. } = finding;
+    let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+    let meant = suggestion.as_ref().map_or(String::new(), |it| format!(" (did you mean {it}?)"));
+    line(*at, &format!("{field}{message}{meant}"))
+}
+
+fn line(at: Position, message: &str) -> String {
+    format!("{}:{}: {message}", at.line, at.column)
 }
 
 fn options() -> Options {

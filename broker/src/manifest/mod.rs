@@ -42,6 +42,7 @@ mod trigger;
 mod typed;
 mod watch;
 
+pub(crate) use documents::read_one;
 pub use kind::Kind;
 pub use problem::{Position, Problem, Severity};
 pub use resource::{ConfigMap, Origin, Resource, Resources, Secret};

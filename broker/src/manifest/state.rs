@@ -84,8 +84,16 @@ impl State {
     }
 
     /// Takes in a scan. Returns whether it changed the snapshot: a resource or a problem.
+    ///
+    /// One that misses a file for the first time is left to the next one: the resources of that
+    /// file may be on their way into another.
     pub(super) fn apply(&mut self, scan: Scan, now: Timestamp) -> bool {
-        let mut is_news = self.forget_missing(&scan) || self.unreachable != scan.problems;
+        let missing = self.missing(&scan);
+        if !missing.is_subset(&self.missed) {
+            self.missed = missing;
+            return false;
+        }
+        let mut is_news = self.forget(missing, &scan) || self.unreachable != scan.problems;
         for (path, seen) in scan.files {
             match seen {
                 Seen::Same => {}
@@ -122,21 +130,25 @@ impl State {
         (resources, linked)
     }
 
-    /// Returns whether a file is gone.
-    fn forget_missing(&mut self, scan: &Scan) -> bool {
+    /// The known files that a scan did not find.
+    fn missing(&self, scan: &Scan) -> BTreeSet<PathBuf> {
         let is_hidden = |path: &Path| scan.hidden.iter().any(|hidden| path.starts_with(hidden));
-        let missing: BTreeSet<PathBuf> = self
-            .files
-            .keys()
-            .filter(|path| !scan.files.contains_key(*path) && !is_hidden(path))
-            .cloned()
-            .collect();
-        let files = self.files.len();
-        for gone in missing.intersection(&self.missed) {
+        let paths = self.files.keys();
+        paths.filter(|path| !scan.files.contains_key(*path) && !is_hidden(path)).cloned().collect()
+    }
+
+    /// Forgets files that were missed before, unless a file that is still being written may say
+    /// what they said. Returns whether one is gone.
+    fn forget(&mut self, missing: BTreeSet<PathBuf>, scan: &Scan) -> bool {
+        if scan.is_settling {
+            self.missed = missing;
+            return false;
+        }
+        self.missed.clear();
+        for gone in &missing {
             self.files.remove(gone);
         }
-        self.missed = missing.difference(&self.missed).cloned().collect();
-        self.files.len() < files
+        !missing.is_empty()
     }
 
     fn replace(

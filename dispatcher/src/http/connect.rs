@@ -16,6 +16,7 @@ use super::{
     error::{Phase, SendError},
     resolve::Addresses,
     stream::{Connection, Stream},
+    tls,
 };
 
 /// Opens a connection to `endpoint`. Dropping the future gives it up.
@@ -47,15 +48,16 @@ pub(super) async fn connect(
 
     let stream = match &endpoint.tls {
         None => Stream::Plain(tcp),
-        Some(tls) => {
+        Some(trust) => {
             phase.set(Phase::Tls);
-            let handshake = TlsConnector::from(tls.config.clone()).connect(tls.name.clone(), tcp);
+            let handshake =
+                TlsConnector::from(trust.config.clone()).connect(trust.name.clone(), tcp);
             match timeout(settings.tls_timeout, handshake).await {
                 Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
                 Ok(Err(error)) => {
                     return Err(SendError::Tls {
                         authority: endpoint.authority.clone(),
-                        reason: error.to_string().into(),
+                        reason: tls::explain(&error),
                     });
                 }
                 Err(_) => return Err(SendError::Timeout { phase: Phase::Tls }),

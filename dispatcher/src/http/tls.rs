@@ -56,6 +56,17 @@ fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, EndpointError> {
     Ok(Arc::new(config))
 }
 
+/// Why a handshake failed, in words for whom the library has only the name of its error.
+pub(super) fn explain(error: &std::io::Error) -> Box<str> {
+    let said = error.to_string();
+    if said.contains("CaUsedAsEndEntity") {
+        return "invalid peer certificate: it is a certificate authority's own (CA:TRUE); \
+                a server needs one that the authority has signed, with CA:FALSE"
+            .into();
+    }
+    said.into()
+}
+
 fn refusal(error: &dyn std::error::Error) -> EndpointError {
     EndpointError::CaCerts(error.to_string().into())
 }

@@ -76,6 +76,39 @@ fn a_file_is_gone_when_two_scans_miss_it() {
 }
 
 #[test]
+fn a_resource_that_moves_to_a_file_still_being_written_is_never_gone() {
+    let (a, b) = (broker("a"), broker("b"));
+    let moved = format!("{a}---\n{b}");
+    let renamed = [("b.yaml", b.as_str()), ("z.yaml", a.as_str())];
+    let joined = [("b.yaml", moved.as_str())];
+    for (case, after) in
+        [("renamed, then edited", &renamed[..]), ("moved into a known file", &joined[..])]
+    {
+        let mut state = State::default();
+        state.apply(scan(&[("a.yaml", &a), ("b.yaml", &b)]), at(1));
+        for second in 2..5 {
+            let being_written = Scan { is_settling: true, ..scan(&[("b.yaml", &b)]) };
+            assert!(!state.apply(being_written, at(second)), "{case}");
+        }
+        state.apply(scan(after), at(5));
+        assert_eq!(names_of(&state), ["Broker default/a", "Broker default/b"], "{case}");
+        assert_eq!(told(&state), [], "{case}");
+    }
+}
+
+#[test]
+fn a_renamed_file_is_not_told_as_its_own_duplicate() {
+    let a = broker("a");
+    let mut state = State::default();
+    state.apply(scan(&[("a.yaml", &a)]), at(1));
+    for second in 2..4 {
+        state.apply(scan(&[("z.yaml", &a)]), at(second));
+        assert_eq!(names_of(&state), ["Broker default/a"]);
+        assert_eq!(told(&state), []);
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_read_keeps_its_files() {
     let a = broker("a");
     let hidden = || Scan { hidden: vec![PathBuf::from("folder")], ..Scan::default() };

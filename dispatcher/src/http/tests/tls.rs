@@ -23,6 +23,14 @@ impl TlsStage {
     async fn new(name: &str, trusted: bool) -> Self {
         let issue = || rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let (ours, other) = (issue(), issue());
+        Self::presenting(&ours, if trusted { &ours } else { &other }).await
+    }
+
+    /// The peer has `ours`; the client trusts `authority`.
+    async fn presenting(
+        ours: &rcgen::CertifiedKey<rcgen::KeyPair>,
+        authority: &rcgen::CertifiedKey<rcgen::KeyPair>,
+    ) -> Self {
         let key = PrivateKeyDer::from_pem_slice(ours.signing_key.serialize_pem().as_bytes());
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -33,8 +41,7 @@ impl TlsStage {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let settings = ClientSettings { tls_timeout: MOMENT * 50, ..ClientSettings::default() };
         let mut stage = Stage::with(settings).await;
-        let ca = if trusted { ours.cert.pem() } else { other.cert.pem() };
-        stage.endpoint = Endpoint::new(&stage.url(), Some(&ca)).unwrap();
+        stage.endpoint = Endpoint::new(&stage.url(), Some(&authority.cert.pem())).unwrap();
         Self { stage, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 
@@ -84,6 +91,21 @@ async fn a_certificate_of_another_authority_or_name_is_refused() {
         assert!(error.to_string().contains(reason), "{error}");
         assert!(accepted.is_err());
     }
+}
+
+/// What `openssl req -x509` makes when nobody says otherwise.
+#[tokio::test]
+async fn an_authority_s_own_certificate_is_refused_in_words() {
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let signing_key = rcgen::KeyPair::generate().unwrap();
+    let cert = params.self_signed(&signing_key).unwrap();
+    let authority = rcgen::CertifiedKey { cert, signing_key };
+    let tls = TlsStage::presenting(&authority, &authority).await;
+    let (result, accepted) = tokio::join!(tls.stage.send(b"hello"), tls.accept());
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("certificate authority's own"), "{error}");
+    assert!(accepted.is_err());
 }
 
 #[tokio::test]
