@@ -36,6 +36,7 @@
 //! shape took 0.6 of the processor time of hyper's pooled client.
 
 mod answer;
+mod bundle;
 mod chunked;
 mod client;
 mod connect;

@@ -3,16 +3,16 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::endpoint::EndpointError;
+use super::{bundle::BundleVerifier, endpoint::EndpointError};
 
 /// The configuration that trusts the PEM bundle `ca_certs`, or the system when there is none.
 pub(super) fn config(ca_certs: Option<&str>) -> Result<Arc<ClientConfig>, EndpointError> {
-    ca_certs.map_or_else(system, |bundle| trusting(bundle_roots(bundle)?))
+    ca_certs.map_or_else(system, bundled)
 }
 
 /// The system's, read once a process. A failure is not kept: the certificates may be installed later.
@@ -34,26 +34,38 @@ fn system() -> Result<Arc<ClientConfig>, EndpointError> {
     Ok(Arc::clone(SYSTEM.get_or_init(|| config)))
 }
 
-fn bundle_roots(bundle: &str) -> Result<RootCertStore, EndpointError> {
+fn bundled(bundle: &str) -> Result<Arc<ClientConfig>, EndpointError> {
     let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
         let certificate = certificate.map_err(|error| refusal(&error))?;
-        roots.add(certificate).map_err(|error| refusal(&error))?;
+        roots.add(certificate.clone()).map_err(|error| refusal(&error))?;
+        certificates.push(certificate);
     }
     if roots.is_empty() {
         return Err(EndpointError::CaCerts("the bundle holds no PEM certificate".into()));
     }
-    Ok(roots)
+    let verifier = BundleVerifier::new(roots, certificates).map_err(|error| refusal(&error))?;
+    let config = versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(speaking_http(config))
 }
 
 fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, EndpointError> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    Ok(speaking_http(versions()?.with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, EndpointError> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| refusal(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| refusal(&error))
+}
+
+fn speaking_http(mut config: ClientConfig) -> Arc<ClientConfig> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// Why a handshake failed, in words for whom the library has only the name of its error.

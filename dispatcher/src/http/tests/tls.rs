@@ -93,19 +93,41 @@ async fn a_certificate_of_another_authority_or_name_is_refused() {
     }
 }
 
-/// What `openssl req -x509` makes when nobody says otherwise.
-#[tokio::test]
-async fn an_authority_s_own_certificate_is_refused_in_words() {
-    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+/// What `openssl req -x509` makes when nobody says otherwise: a certificate of an authority.
+fn authority(name: &str) -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let signing_key = rcgen::KeyPair::generate().unwrap();
     let cert = params.self_signed(&signing_key).unwrap();
-    let authority = rcgen::CertifiedKey { cert, signing_key };
-    let tls = TlsStage::presenting(&authority, &authority).await;
-    let (result, accepted) = tokio::join!(tls.stage.send(b"hello"), tls.accept());
-    let error = result.unwrap_err().to_string();
-    assert!(error.contains("certificate authority's own"), "{error}");
-    assert!(accepted.is_err());
+    rcgen::CertifiedKey { cert, signing_key }
+}
+
+#[tokio::test]
+async fn an_authority_that_is_the_server_itself_is_trusted_by_its_bundle() {
+    let ours = authority("localhost");
+    let tls = TlsStage::presenting(&ours, &ours).await;
+    let (result, ()) = tokio::join!(tls.stage.send(b"hello"), async {
+        let mut peer = tls.accept().await.unwrap();
+        assert_eq!(peer.request().await.1, b"hello");
+        peer.say(ACCEPTED).await;
+    });
+    assert_eq!(result.unwrap().status, 202);
+}
+
+#[tokio::test]
+async fn an_authority_of_another_bundle_or_name_is_refused() {
+    let ours = authority("localhost");
+    let elsewhere = authority("other.example");
+    for (presented, trusted, reason) in [
+        (&ours, &elsewhere, "certificate authority's own"),
+        (&elsewhere, &elsewhere, "not valid for name"),
+    ] {
+        let tls = TlsStage::presenting(presented, trusted).await;
+        let (result, accepted) = tokio::join!(tls.stage.send(b"hello"), tls.accept());
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+        assert!(accepted.is_err());
+    }
 }
 
 #[tokio::test]
