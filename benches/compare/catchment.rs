@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fmt::Write as _,
     fs::{self, File},
     net::SocketAddr,
@@ -20,6 +21,11 @@ use crate::{
 /// Where the events are posted to.
 pub(crate) const PATH: &str = "/default/default";
 
+fn is_of_this_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|start| name.starts_with(start))
+}
+
 /// The release executable: `CATCHMENT_BIN`, or what `cargo build --release` makes of this workspace
 /// now, so that no old build is measured by mistake.
 pub(crate) fn executable() -> Result<PathBuf, Failure> {
@@ -27,7 +33,12 @@ pub(crate) fn executable() -> Result<PathBuf, Failure> {
         return Ok(path.into());
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo told this bench about itself would look like a change to build scripts.
+    for (name, _) in env::vars_os().filter(|(name, _)| is_of_this_package(name)) {
+        command.env_remove(name);
+    }
+    let built = command
         .args(["build", "--release", "--package", "broker", "--bin", "catchment"])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
