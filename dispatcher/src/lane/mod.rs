@@ -123,9 +123,16 @@ impl Lane {
             state.tally.in_flight += 1;
             let detail =
                 Some("its trigger lets more wait than its share of the channel".to_owned());
-            self.doom(&mut state, &trigger, Doomed { entry, reason: Reason::Overflow, detail });
-            self.arm(&mut state, now);
-            return;
+            let doomed = Doomed { entry, reason: Reason::Overflow, detail };
+            let Err(kept) = self.bury(&mut state, &trigger, doomed) else {
+                self.arm(&mut state, now);
+                return;
+            };
+            // No room among the dead letters either: it waits beyond its share, until the channel
+            // itself refuses, and is delivered when its turn comes.
+            state.tally.in_flight -= 1;
+            entry = kept.entry;
+            trigger.usage.wait_again(entry.event.cost());
         }
         state.tally.waiting += 1;
         state.queue.push(entry, trigger.plan.ordered);
