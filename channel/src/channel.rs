@@ -7,12 +7,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::Instant,
 };
 
 use smallvec::SmallVec;
 
-use crate::{Attributes, Charge, Event};
+use crate::{Attributes, Charge, Event, Lease, Ledger, Name, Overflow, Publish, PublishError};
 
 /// Where an event lies in its channel. Stable; grows in publish order of one producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,83 +52,8 @@ pub struct Durability {
 /// Events published together: all are stored, or none is.
 pub type Batch = SmallVec<[Event; 1]>;
 
-/// Why an event was not stored, or may not have been.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// A bound of the channel is reached. Nothing was stored.
-    #[error("the channel is full: {bound}")]
-    Full {
-        /// The bound, by its name in the configuration.
-        bound: &'static str,
-        /// When another try makes sense.
-        retry_after: Duration,
-    },
-    /// The event can never fit. Nothing was stored.
-    #[error("the event takes {size} bytes, and the channel takes {limit} at most")]
-    TooLarge {
-        /// Bytes of the event.
-        size: usize,
-        /// Most bytes that the channel takes.
-        limit: usize,
-    },
-    /// The backend cannot be reached, or the channel is closing. Nothing was stored.
-    #[error("the channel is down: {reason}")]
-    Down {
-        /// What the backend said.
-        reason: String,
-    },
-    /// The backend did not answer in time: the event may be stored.
-    #[error("whether the event was stored is unknown: {reason}")]
-    Unknown {
-        /// What happened.
-        reason: String,
-    },
-}
-
-type Published = Result<Position, PublishError>;
-
-/// A publish on its way; resolves when every event of the batch is stored as strongly as the
-/// channel's [`Durability`] says, to the position of the last one.
-///
-/// Dropping it does not undo it: the events may be stored all the same.
-pub struct Publish(State);
-
-enum State {
-    Done(Option<Published>),
-    Waiting(Pin<Box<dyn Future<Output = Published> + Send>>),
-}
-
-impl Publish {
-    /// A publish that is decided already.
-    pub fn done(result: Published) -> Self {
-        Self(State::Done(Some(result)))
-    }
-
-    /// A publish that a backend still works on.
-    pub fn waiting(future: impl Future<Output = Published> + Send + 'static) -> Self {
-        Self(State::Waiting(Box::pin(future)))
-    }
-}
-
-impl Future for Publish {
-    type Output = Published;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Published> {
-        match &mut self.0 {
-            State::Done(result) => Poll::Ready(result.take().unwrap_or_else(|| {
-                Err(PublishError::Unknown { reason: "polled after it ended".into() })
-            })),
-            State::Waiting(future) => future.as_mut().poll(cx),
-        }
-    }
-}
-
-impl fmt::Debug for Publish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publish").finish_non_exhaustive()
-    }
-}
+/// Work of a backend on its way.
+pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The key that orders events: `partitionkey`, or one key for all events without it.
 pub fn order_key(event: &Event) -> &str {
@@ -193,9 +118,40 @@ pub trait Channel: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Refuses further events with [`PublishError::Down`]; what is stored is still lent, and readers
-    /// end once nothing is left.
+    /// Whether the backend can be reached now; in words of one line why it cannot.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    fn health(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The overflow of a trigger, made when it is first put to. There must be one of a trigger at a
+    /// time: close it before asking for another.
+    fn overflow(&self, trigger: &Name, ordered: bool) -> Arc<dyn Overflow>;
+
+    /// Triggers for whom something waits, as far as it is known: a trigger may be gone, and what
+    /// waits for it stays until somebody decides.
+    fn overflowing(&self) -> Vec<Name> {
+        Vec::new()
+    }
+
+    /// The durable notes of the broker, or `None` when nothing here outlives the process.
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        None
+    }
+
+    /// Refuses further events with [`PublishError::Down`]; readers end. A channel of strength
+    /// [`Strength::None`] lends what it holds first; others keep it for the next start.
     fn close(&self);
+
+    /// Writes down what was settled, and lets go of the backend: by `deadline`. To be called once,
+    /// after [`Channel::close`], when leases are settled or dropped.
+    fn end(&self, deadline: Instant) -> Work<()> {
+        let _ = deadline;
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Lends the events of one worker.
@@ -205,68 +161,4 @@ pub trait Reader: Send {
     /// Wakes the task of the last call when there is more. Cancel safe: an event is either
     /// returned or still there.
     fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Option<Lease>>;
-}
-
-/// Takes leases back; the side of a backend that a [`Lease`] knows.
-pub trait Home: Send + Sync {
-    /// The event reached its ends: it is never lent again.
-    fn settle(&self, position: Position, event: &Event);
-
-    /// The lease was dropped: the event is to be lent again.
-    fn lend_again(&self, position: Position, event: Event);
-}
-
-/// An event on loan. It must be settled; dropped unsettled, its event is lent again.
-pub struct Lease {
-    event: Event,
-    position: Position,
-    redelivered: bool,
-    home: Option<Arc<dyn Home>>,
-}
-
-impl Lease {
-    /// An event on loan from `home`.
-    pub fn new(event: Event, position: Position, redelivered: bool, home: Arc<dyn Home>) -> Self {
-        Self { event, position, redelivered, home: Some(home) }
-    }
-
-    /// The event.
-    pub fn event(&self) -> &Event {
-        &self.event
-    }
-
-    /// Where it lies.
-    pub fn position(&self) -> Position {
-        self.position
-    }
-
-    /// Whether it was lent before.
-    pub fn redelivered(&self) -> bool {
-        self.redelivered
-    }
-
-    /// Says that every end the event had to reach is reached.
-    pub fn settle(mut self) {
-        if let Some(home) = self.home.take() {
-            home.settle(self.position, &self.event);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
-            home.lend_again(self.position, self.event.clone());
-        }
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("event", &self.event)
-            .field("position", &self.position)
-            .field("redelivered", &self.redelivered)
-            .finish_non_exhaustive()
-    }
 }

@@ -163,6 +163,18 @@ impl Draft {
         write_line(&mut self.carried, name, value);
     }
 
+    /// Puts back header lines that [`Event::carried`] gave, when they are that.
+    pub(crate) fn carry_lines(&mut self, lines: &[u8]) {
+        if lines.is_empty() || lines.ends_with(b"\r\n") {
+            self.carried.extend_from_slice(lines);
+        }
+    }
+
+    /// Puts back an attribute of an event that was valid when it was stored.
+    pub(crate) fn restore(&mut self, name: &str, wire: &[u8], text: Option<&str>, kind: Kind) {
+        self.write(name, wire, text, kind);
+    }
+
     /// Puts the data, in place of any there was.
     pub fn set_data(&mut self, data: Option<Data>) {
         self.data = data;

@@ -46,15 +46,21 @@ pub mod binding;
 mod budget;
 #[allow(clippy::module_inception, reason = "the contract carries the crate's own name")]
 mod channel;
+pub mod clock;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod destination;
 mod draft;
 mod event;
 mod invalid;
+mod lease;
+mod ledger;
 pub mod memory;
 mod name;
+mod overflow;
 mod percent;
+mod publish;
+pub mod record;
 pub mod rules;
 pub mod sdk;
 mod sink;
@@ -62,13 +68,16 @@ mod sink;
 pub use attributes::Attributes;
 pub use budget::{Budget, Charge};
 pub use channel::{
-    Batch, Channel, Depth, Durability, Home, Lease, Position, Publish, PublishError, Reader,
-    Strength, key_worker, order_key,
+    Batch, Channel, Depth, Durability, Position, Reader, Strength, Work, key_worker, order_key,
 };
 pub use destination::{CLUSTER_DOMAIN, Destination, Reference, Target};
 pub use draft::Draft;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};
 pub use invalid::Invalid;
+pub use lease::{Beside, Home, Lease};
+pub use ledger::{Change, Ledger, Watch};
 pub use memory::{Memory, MemoryLimits};
 pub use name::Name;
+pub use overflow::{Envelope, Overflow, Waiting};
+pub use publish::{Publish, PublishError, Published};
 pub use sink::{Refusal, Sink, Stored};

@@ -33,6 +33,7 @@ pub mod program;
 pub mod sample;
 pub mod scene;
 pub mod seen;
+pub mod servers;
 pub mod subscriber;
 pub mod wait;
 

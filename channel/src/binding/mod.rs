@@ -6,6 +6,8 @@ mod error;
 pub mod http;
 pub mod json;
 mod limits;
+mod undecodable;
 
 pub use error::{DecodeError, Refused};
 pub use limits::Limits;
+pub use undecodable::{UNDECODABLE, undecodable};

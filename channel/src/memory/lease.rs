@@ -11,7 +11,7 @@ use std::{
 use atomic_waker::AtomicWaker;
 use crossbeam::queue::SegQueue;
 
-use crate::{Event, Home, Lease, Position, Reader};
+use crate::{Beside, Event, Home, Lease, Position, Reader};
 
 /// The part of a memory channel that one worker reads.
 ///
@@ -86,7 +86,7 @@ impl Home for Shard {
         self.events.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn lend_again(&self, position: Position, event: Event) {
+    fn lend_again(&self, position: Position, event: Event, _beside: Option<Beside>) {
         self.queue.push(Kept { event, position, redelivered: true });
         self.reader.wake();
     }

@@ -10,9 +10,12 @@ use std::{
 };
 
 use crate::{
-    Batch, Budget, Channel, Charge, Depth, Durability, Event, Publish, PublishError, Reader,
-    Strength, key_worker,
-    memory::lease::{Shard, ShardReader},
+    Batch, Budget, Channel, Charge, Depth, Durability, Event, Name, Overflow, Publish,
+    PublishError, Reader, Strength, key_worker,
+    memory::{
+        lease::{Shard, ShardReader},
+        overflow::MemoryOverflow,
+    },
 };
 
 /// Bounds of a memory channel.
@@ -156,6 +159,10 @@ impl Channel for Memory {
             events: self.events.load(Ordering::Relaxed),
             bytes: self.shards.iter().map(|shard| shard.bytes()).sum(),
         }
+    }
+
+    fn overflow(&self, _trigger: &Name, ordered: bool) -> Arc<dyn Overflow> {
+        Arc::new(MemoryOverflow::new(self.shards.len(), ordered))
     }
 
     fn bounds_reached(&self) -> Vec<(&'static str, u64)> {

@@ -7,5 +7,6 @@
 
 pub mod lease;
 pub mod log;
+mod overflow;
 
 pub use log::{Memory, MemoryLimits};

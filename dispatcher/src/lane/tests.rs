@@ -31,7 +31,7 @@ impl Home for Ends {
         self.settled.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn lend_again(&self, _position: Position, _event: Event) {
+    fn lend_again(&self, _position: Position, _event: Event, _beside: Option<channel::Beside>) {
         self.lent_again.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,1 @@
+//! Real servers for the tests: fetched once by the scripts of `tests/servers`, each started on free ports.
