@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use channel::{Budget, Channel, Name};
 use dispatcher::{
-    Fanout, HeldTally, LaneReport, Selection, Tally, Trigger, breaker, http::ClientCounters,
+    Fanout, HeldTally, LaneReport, Pauses, Selection, Tally, Trigger, breaker, http::ClientCounters,
 };
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
@@ -29,6 +29,19 @@ pub struct BrokerState {
     pub fanout: Arc<Fanout>,
     /// Where its events are stored.
     pub channel: Arc<dyn Channel>,
+    /// Its triggers that an operator has paused.
+    pub pauses: Arc<Pauses>,
+}
+
+impl BrokerState {
+    /// Events that are stored and have not reached their end: in its channel, and in the overflows of
+    /// its triggers.
+    pub fn stored(&self) -> usize {
+        let routes = self.fanout.routes.load();
+        let waiting = routes.triggers().iter().filter(|trigger| trigger.usage.overflows());
+        let waiting: usize = waiting.map(|trigger| trigger.overflow.depth().events).sum();
+        self.channel.depth().events + waiting
+    }
 }
 
 /// A trigger as the user wrote it and as it is.
@@ -243,7 +256,8 @@ impl Control {
             let Some(held) = held.get(&trigger.broker) else { continue };
             let Some(of_broker) = books.brokers.get_mut(&trigger.broker) else { continue };
             let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
-            of_trigger.settle(held.get(&running.key).copied().unwrap_or_default());
+            let held = held.get(&running.key).copied().unwrap_or_default();
+            of_trigger.settle(held, running.usage.found());
         }
         books
     }
@@ -319,7 +333,12 @@ impl TriggerBooks {
         self.stalled += lane.stalled;
     }
 
-    fn settle(&mut self, held: HeldTally) {
+    /// Adds what no worker has seen: dead letters that were told of or taken away, and the events
+    /// that were found waiting.
+    fn settle(&mut self, held: HeldTally, found: usize) {
+        let found = i64::try_from(found).unwrap_or(i64::MAX);
+        self.tally.matched += held.matched + found;
+        self.tally.waiting += found;
         self.dead = self.tally.dead + held.dead;
         self.purged = self.tally.purged + held.purged;
         self.expired = held.expired;

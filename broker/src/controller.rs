@@ -7,10 +7,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Channel, Invalid, Memory, Name, Reference, Target};
+use channel::{Budget, Channel, Invalid, Memory, Name, Reference, Strength, Target};
 use dispatcher::{
-    DeadLetters, DeliveryChoice, DeliveryPlan, Fanout, Filter, Quota, Routes, Trigger, TriggerKey,
-    TriggerOptions, TriggerPlan, TriggerSpec, http::Endpoint,
+    DeliveryChoice, DeliveryPlan, Fanout, Filter, Notes, Overflows, Quota, Routes, Trigger,
+    TriggerOptions, TriggerPlan, TriggerSpec, Usage, http::Endpoint,
 };
 
 use crate::{
@@ -32,8 +32,12 @@ pub struct Controller {
     address: SocketAddr,
     brokers: BTreeMap<Name, Running>,
     triggers: BTreeMap<Name, Known>,
-    last_key: u64,
+    /// Triggers that are gone, and whose overflows are to be cleared.
+    ended: Vec<Arc<Trigger>>,
 }
+
+/// How long clearing the overflow of a deleted trigger may hold up other changes.
+const CLEAR_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Running {
@@ -45,7 +49,6 @@ struct Running {
 #[derive(Debug)]
 struct Known {
     made_from: Origin,
-    key: TriggerKey,
     running: Arc<Trigger>,
 }
 
@@ -55,6 +58,7 @@ struct Origin {
     trigger: u64,
     broker: u64,
     broker_name: Name,
+    paused: bool,
     targets: Vec<Option<Target>>,
 }
 
@@ -80,7 +84,7 @@ impl Controller {
             address,
             brokers: BTreeMap::new(),
             triggers: BTreeMap::new(),
-            last_key: 0,
+            ended: Vec::new(),
         }
     }
 
@@ -136,13 +140,18 @@ impl Controller {
         let channel: Arc<dyn Channel> =
             Memory::new(workers, settings.memory.limits, Arc::clone(&budget));
         let gate = Arc::new(Admission::new(name.clone(), Arc::clone(&channel)));
+        let ledger = channel.ledger();
+        let (notes, _following) =
+            Notes::load(settings.dead_letters, ledger, Arc::clone(&budget)).await;
         let fanout = Arc::new(Fanout {
             name: name.clone(),
             routes: ArcSwap::from_pointee(Routes::new(Vec::new())),
-            dead_letters: Arc::new(DeadLetters::new(settings.dead_letters)),
+            dead_letters: notes.dead_letters,
             replies: Arc::<Admission>::clone(&gate),
             quota: quota(settings, &budget),
             budget,
+            outlives: channel.durability().strength != Strength::None,
+            overflows: Overflows::default(),
         });
         self.tell_workers(|| Command::Open {
             fanout: Arc::clone(&fanout),
@@ -156,7 +165,7 @@ impl Controller {
             durability = durability.strength.as_str(),
             "broker is open"
         );
-        let state = BrokerState { fanout, channel };
+        let state = BrokerState { fanout, channel, pauses: notes.pauses };
         self.brokers.insert(name.clone(), Running { state, gate });
     }
 
@@ -177,11 +186,16 @@ impl Controller {
             states
                 .insert(name.clone(), TriggerState { name: name.clone(), broker, filter, running });
         }
-        self.triggers.retain(|name, _| states.get(name).is_some_and(|state| state.running.is_ok()));
+        for (name, known) in &self.triggers {
+            let is_ready = states.get(name).is_some_and(|state| state.running.is_ok());
+            let is_there = states.contains_key(name);
+            known.running.usage.keep(is_there && !is_ready);
+        }
         for (name, running) in &self.brokers {
             let triggers = by_broker.remove(name).unwrap_or_default();
             self.route(running, triggers).await;
         }
+        self.end_triggers(&states).await;
         states
     }
 
@@ -234,30 +248,66 @@ impl Controller {
             .map(|(sink, owner)| self.resolve(sink, "spec.delivery.deadLetterSink", owner))
             .transpose()
             .map_err(|invalid| not_ready("DeadLetterSinkUnresolved", &invalid))?;
+        let Some(of_broker) = self.brokers.get(&wanted.broker) else {
+            let message = format!("Broker {:?} is not ready", wanted.broker.to_string());
+            return Err(NotReady { reason: "BrokerNotReady", message });
+        };
+        let of_broker = of_broker.state.clone();
+        let is_paused = of_broker.pauses.has(wanted.name);
         let made_from = Origin {
             trigger: wanted.resource.hash,
             broker: broker.hash,
             broker_name: wanted.broker.clone(),
+            paused: is_paused,
             targets: vec![Some(subscriber.clone()), sink.clone()],
         };
         let known = self.triggers.get(wanted.name);
         if let Some(known) = known.filter(|known| known.made_from == made_from) {
+            known.running.usage.keep(false);
             return Ok(Arc::clone(&known.running));
         }
-        let plan = plan(wanted, broker, &subscriber, sink.as_ref())?;
+        let mut plan = plan(wanted, broker, &subscriber, sink.as_ref())?;
+        plan.paused |= is_paused;
         // Another broker means other events: what waits belongs to the old one.
         let same = known.filter(|known| known.made_from.broker_name == wanted.broker);
-        let (key, usage) = match same {
-            Some(known) => (known.key, Arc::clone(&known.running.usage)),
-            None => {
-                self.last_key += 1;
-                (TriggerKey(self.last_key), Arc::default())
-            }
-        };
-        let running = Arc::new(Trigger { key, plan: Arc::new(plan), usage });
-        let known = Known { made_from, key, running: Arc::clone(&running) };
-        self.triggers.insert(wanted.name.clone(), known);
+        let running = Arc::new(succeed(same.map(|known| &*known.running), plan, &of_broker));
+        let known = Known { made_from, running: Arc::clone(&running) };
+        if let Some(before) = self.triggers.insert(wanted.name.clone(), known)
+            && before.made_from.broker_name != wanted.broker
+        {
+            self.ended.push(before.running);
+        }
         Ok(running)
+    }
+
+    /// Lets go of what waits for triggers that are gone; of those that are only not ready it stays.
+    async fn end_triggers(&mut self, states: &BTreeMap<Name, TriggerState>) {
+        let gone: Vec<Name> =
+            self.triggers.keys().filter(|name| !states.contains_key(*name)).cloned().collect();
+        let gone = gone.iter().filter_map(|name| self.triggers.remove(name));
+        let gone: Vec<_> = gone.map(|known| known.running).collect();
+        self.ended.extend(gone);
+        if self.ended.is_empty() {
+            return;
+        }
+        // Workers take orders in turn: once they answer, no lane of these triggers puts anything there.
+        self.control.ask_all(|reply| Command::Pending { reply }).await;
+        for trigger in std::mem::take(&mut self.ended) {
+            let name = &trigger.plan.name;
+            trigger.overflow.close();
+            match tokio::time::timeout(CLEAR_TIMEOUT, trigger.overflow.clear()).await {
+                Ok(Ok(0)) => {}
+                Ok(Ok(purged)) => {
+                    tracing::warn!(trigger = %name, purged, "events waited for a deleted trigger");
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(trigger = %name, %error, "what waits for a deleted trigger is still stored");
+                }
+                Err(_elapsed) => {
+                    tracing::error!(trigger = %name, "what waits for a deleted trigger may still be stored");
+                }
+            }
+        }
     }
 
     fn resolve(
@@ -298,6 +348,30 @@ impl Controller {
     }
 }
 
+/// A trigger at work in place of `before`, or the first of its name.
+fn succeed(before: Option<&Trigger>, plan: TriggerPlan, broker: &BrokerState) -> Trigger {
+    let plan = Arc::new(plan);
+    let Some(before) = before else {
+        let key = broker.fanout.dead_letters.claim_key(&plan.name);
+        let overflow = broker.channel.overflow(&plan.name, plan.ordered);
+        let found = overflow.depth().events;
+        if found > 0 {
+            tracing::info!(trigger = %plan.name, found, "events wait from before");
+            broker.fanout.overflows.add();
+        }
+        let usage = Arc::new(Usage::with_found(found));
+        return Trigger { key, plan, usage, overflow };
+    };
+    before.usage.keep(false);
+    let overflow = if before.plan.ordered == plan.ordered {
+        Arc::clone(&before.overflow)
+    } else {
+        before.overflow.close();
+        broker.channel.overflow(&plan.name, plan.ordered)
+    };
+    Trigger { key: before.key, plan, usage: Arc::clone(&before.usage), overflow }
+}
+
 fn plan(
     wanted: &Wanted<'_>,
     broker: &Resource<BrokerSpec>,
@@ -335,6 +409,7 @@ fn plan(
         request_headers: TriggerPlan::request_headers(&wanted.name.namespace),
         ordered: options.ordered,
         in_flight_max: options.in_flight_max,
+        paused: options.paused,
     })
 }
 

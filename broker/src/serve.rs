@@ -25,7 +25,7 @@ use crate::{
     admin,
     cli::{Console, Failure, ServeArgs},
     config::{self, Settings},
-    control::Control,
+    control::{BrokerState, Control},
     controller::Controller,
     ingress::Connections,
     listen,
@@ -42,6 +42,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often dead letters are looked over for those whose retention has ended.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long channels may take to write down what was settled.
+const CHANNELS_END: Duration = Duration::from_secs(10);
 
 /// Ids of events that are named when they are lost.
 const LOST_IDS_MAX: usize = 100;
@@ -218,7 +221,7 @@ impl Process {
                 biased;
                 () = self.signals.next() => break,
                 snapshot = next_change(&mut self.manifests) => self.apply(&snapshot).await,
-                _ = expire.tick() => self.expire(),
+                _ = expire.tick() => self.expire().await,
             }
         }
         let seconds_max = (self.settings.drain.lag + self.settings.drain.timeout).as_secs();
@@ -245,10 +248,11 @@ impl Process {
         }
     }
 
-    fn expire(&self) {
-        for (name, broker) in &self.control.inventory.load().brokers {
+    async fn expire(&self) {
+        let inventory = self.control.inventory.load_full();
+        for (name, broker) in &inventory.brokers {
             let Ok(broker) = broker else { continue };
-            let expired = broker.fanout.dead_letters.expire(SystemTime::now());
+            let expired = broker.fanout.dead_letters.expire(SystemTime::now()).await;
             if expired > 0 {
                 tracing::warn!(broker = %name, expired, "dead letters were kept for their time");
             }
@@ -281,8 +285,12 @@ async fn end(mut ending: Ending) -> Result<(), Failure> {
     if joined.unwrap_or(1) > 0 {
         return Err(Failure::Failed("a worker ended with a panic".to_owned()));
     }
+    let waiting = end_channels(control).await;
     if dead_letters > 0 {
         tracing::warn!(dead_letters, "dead letters were kept in memory and go with the process");
+    }
+    if waiting > 0 {
+        tracing::info!(events = waiting, "events are stored and go on when the process is back");
     }
     if left == 0 {
         tracing::info!("every event reached its end");
@@ -292,10 +300,27 @@ async fn end(mut ending: Ending) -> Result<(), Failure> {
     Err(Failure::Lost(format!("{left} events had not reached their end")))
 }
 
-/// Dead letters that are kept, of all brokers.
+/// Dead letters that go with the process, of all brokers.
 fn dead_letters(control: &Control) -> usize {
     let inventory = control.inventory.load();
-    inventory.brokers.values().flatten().map(|broker| broker.fanout.dead_letters.held().0).sum()
+    let brokers = inventory.brokers.values().flatten().filter(|broker| !broker.fanout.outlives);
+    brokers.map(|broker| broker.fanout.dead_letters.held().0).sum()
+}
+
+/// Lets go of the channels that outlive the process. Returns how many events they hold.
+async fn end_channels(control: &Control) -> usize {
+    let inventory = control.inventory.load_full();
+    let brokers = inventory.brokers.values().flatten().filter(|broker| broker.fanout.outlives);
+    let deadline = std::time::Instant::now() + CHANNELS_END;
+    let mut waiting = 0;
+    let mut ending = Vec::new();
+    for broker in brokers {
+        waiting += broker.stored();
+        broker.channel.close();
+        ending.push(broker.channel.end(deadline));
+    }
+    futures_util::future::join_all(ending).await;
+    waiting
 }
 
 /// Waits until nothing is left or the time is over. Returns what is left.
@@ -304,6 +329,11 @@ async fn drain(control: &Control, draining: &AtomicBool, drain: config::Drain) -
     // Load balancers go on sending for a while: `/readyz` already says no.
     tokio::time::sleep(drain.lag).await;
     draining.store(true, Ordering::Release);
+    for worker in control.workers() {
+        if worker.send(Command::Stop).await.is_err() {
+            tracing::error!("a worker has ended");
+        }
+    }
     let deadline = Instant::now() + drain.timeout;
     let mut quiet = 0;
     loop {
@@ -317,11 +347,16 @@ async fn drain(control: &Control, draining: &AtomicBool, drain: config::Drain) -
     }
 }
 
-/// Events that have not reached their end: stored and not settled, or in a lane.
+/// Events that have not reached their end: stored and not settled, or in a lane. Of brokers whose
+/// events outlive the process, those under way or on their way into storage.
 async fn pending(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
-    let brokers = inventory.brokers.values().flatten();
-    let stored: usize = brokers.map(|broker| broker.channel.depth().events).sum();
+    let stored = |outlives: bool| -> usize {
+        let brokers = inventory.brokers.values().flatten();
+        let brokers = brokers.filter(|broker| broker.fanout.outlives == outlives);
+        brokers.map(BrokerState::stored).sum()
+    };
+    let stored = stored(false);
     let answers = control.ask_all(|reply| Command::Pending { reply }).await;
     let in_lanes = answers.into_iter().map(|answer| match answer {
         Ok(pending) => pending,

@@ -71,6 +71,13 @@ pub enum Command {
         /// Where to.
         reply: oneshot::Sender<usize>,
     },
+    /// Go on sending dead letters to their sinks that an earlier process had not got there.
+    ResumeSinks {
+        /// The broker that holds them.
+        fanout: Arc<Fanout>,
+    },
+    /// End the deliveries of brokers whose events outlive the process.
+    Stop,
     /// Close the breaker of a subscriber; answers the state it was in, if there is one.
     ResetBreaker {
         /// The subscriber.
@@ -288,8 +295,11 @@ impl Desk {
             Command::Redrive { reply, .. } if reply.is_closed() => {}
             Command::ResetBreaker { reply, .. } if reply.is_closed() => {}
             Command::Redrive { fanout, ids, reply } => {
-                answer(reply, ids.into_iter().filter(|&id| worker.redrive(&fanout, id)).count());
+                let redrive = Rc::clone(worker).redrive(fanout, ids);
+                self.tasks.spawn_local(async move { answer(reply, redrive.await) });
             }
+            Command::ResumeSinks { fanout } => worker.resume_sinks(&fanout),
+            Command::Stop => worker.stop(),
             Command::ResetBreaker { url, reply } => answer(reply, worker.reset_breaker(&url)),
             Command::Pending { reply } => answer(reply, worker.pending()),
             Command::WaitingIds { limit, reply } => answer(reply, worker.waiting_ids(limit)),

@@ -73,6 +73,16 @@ impl AttemptLog {
         self.kept.push(attempt);
     }
 
+    /// Puts back what was stored: `made` attempts, of which these were kept.
+    pub(crate) fn restore(made: u32, attempts: Vec<Attempt>, budget: &Arc<Budget>) -> Self {
+        let mut log = Self::default();
+        for attempt in attempts {
+            log.push(attempt, budget);
+        }
+        log.made = made;
+        log
+    }
+
     fn resize(&mut self, by: isize, budget: &Arc<Budget>) -> bool {
         match &mut self.charge {
             Some(charge) => charge.resize(charge.bytes().saturating_add_signed(by)),

@@ -1,6 +1,9 @@
 //! What all workers share about one broker: who wants its events, and what the deliveries need.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use channel::{Budget, Name, Sink};
@@ -50,6 +53,25 @@ pub struct Fanout {
     pub replies: Arc<dyn Sink>,
     /// The memory that events and what is kept about them may take.
     pub budget: Arc<Budget>,
-    /// The share of it that each trigger may let wait.
+    /// Most that each trigger may let wait, in its lanes and its overflow.
     pub quota: Quota,
+    /// Whether what waits outlives the process: then a process that ends leaves it where it is.
+    pub outlives: bool,
+    /// Counts triggers that begin to use their overflow.
+    pub overflows: Overflows,
+}
+
+/// How many triggers of a broker have begun to use their overflow, so that every worker gets to know.
+#[derive(Debug, Default)]
+pub struct Overflows(AtomicU64);
+
+impl Overflows {
+    /// One more has begun.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
 }

@@ -49,8 +49,10 @@ pub mod delivery;
 pub mod duration;
 mod fanout;
 pub mod filter;
+mod history;
 pub mod http;
 pub mod lane;
+mod notes;
 mod options;
 mod outcome;
 mod plan;
@@ -66,13 +68,16 @@ mod worker;
 
 pub use attempt::{ANSWER_BYTES_MAX, Attempt, AttemptLog};
 pub use dead_letter::{
-    DeadLetter, DeadLetterLimits, DeadLetters, HeldTally, Page, Reason, Selection, SinkState,
+    DeadLetter, DeadLetterLimits, DeadLetters, HeldTally, Kept, Page, Reason, Selection, SinkState,
     SinkStatus,
 };
-pub use fanout::{Fanout, Routes};
+pub use fanout::{Fanout, Overflows, Routes};
 pub use filter::Filter;
 pub use lane::{AttemptEnd, DURATION_BOUNDS, LaneReport, Tally};
-pub use options::{IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, MAX_IN_FLIGHT, ORDERING, TriggerOptions};
+pub use notes::{Following, Notes, Pauses};
+pub use options::{
+    IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, MAX_IN_FLIGHT, ORDERING, PAUSED, TriggerOptions,
+};
 pub use plan::{
     BACKOFF_DELAY_DEFAULT, BACKOFF_POLICY_DEFAULT, DeliveryChoice, DeliveryPlan, Format,
     RETRY_AFTER_MAX_DEFAULT, RETRY_DEFAULT, RETRY_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, WAIT_MAX,

@@ -10,6 +10,9 @@ pub const ORDERING: &str = "catchment.dev/ordering";
 /// Most deliveries at a time, over all workers.
 pub const MAX_IN_FLIGHT: &str = "catchment.dev/max-in-flight";
 
+/// `"true"` delivers nothing for now: the trigger's events wait.
+pub const PAUSED: &str = "catchment.dev/paused";
+
 /// Deliveries at a time when the trigger does not say.
 pub const IN_FLIGHT_DEFAULT: NonZeroU32 = NonZeroU32::MIN.saturating_add(31);
 
@@ -26,20 +29,27 @@ pub struct TriggerOptions {
     pub ordered: bool,
     /// Most deliveries at a time, over all workers.
     pub in_flight_max: NonZeroU32,
+    /// Whether nothing is delivered for now.
+    pub paused: bool,
 }
 
 impl TriggerOptions {
     /// Reads the annotations and adds everything that is wrong with them to `problems`; what is
     /// wrong counts as not written. Annotations of others are not looked at.
     pub fn read(annotations: &BTreeMap<String, String>, problems: &mut Vec<Invalid>) -> Self {
-        let mut options = Self { ordered: false, in_flight_max: IN_FLIGHT_DEFAULT };
+        let mut options = Self { ordered: false, in_flight_max: IN_FLIGHT_DEFAULT, paused: false };
         for (name, value) in annotations.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
             let rule = match (name.as_str(), value.as_str()) {
                 (ORDERING, "ordered") => {
                     options.ordered = true;
                     continue;
                 }
-                (ORDERING, "unordered") => continue,
+                (ORDERING, "unordered") | (PAUSED, "false") => continue,
+                (PAUSED, "true") => {
+                    options.paused = true;
+                    continue;
+                }
+                (PAUSED, _) => "must be \"true\" or \"false\"".to_owned(),
                 (ORDERING, _) => "must be ordered or unordered".to_owned(),
                 (MAX_IN_FLIGHT, value) => match value.parse::<NonZeroU32>() {
                     Ok(count) if count.get() <= IN_FLIGHT_MAX => {
@@ -48,7 +58,7 @@ impl TriggerOptions {
                     }
                     _ => format!("must be a number from 1 to {IN_FLIGHT_MAX}"),
                 },
-                _ => format!("is not known; there are {ORDERING} and {MAX_IN_FLIGHT}"),
+                _ => format!("is not known; there are {ORDERING}, {MAX_IN_FLIGHT} and {PAUSED}"),
             };
             problems.push(Invalid::new(format!("metadata.annotations[{name}]"), rule));
         }
@@ -77,8 +87,9 @@ mod tests {
 
     #[test]
     fn what_is_said_counts() {
-        let (options, problems) = read(&[(ORDERING, "ordered"), (MAX_IN_FLIGHT, "1")]);
-        assert_eq!((options.ordered, options.in_flight_max.get()), (true, 1));
+        let said = [(ORDERING, "ordered"), (MAX_IN_FLIGHT, "1"), (PAUSED, "true")];
+        let (options, problems) = read(&said);
+        assert_eq!((options.ordered, options.in_flight_max.get(), options.paused), (true, 1, true));
         assert!(problems.is_empty());
     }
 
@@ -86,6 +97,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (name, value) in [
             (ORDERING, "Ordered"),
+            (PAUSED, "yes"),
             (MAX_IN_FLIGHT, "0"),
             (MAX_IN_FLIGHT, "many"),
             (MAX_IN_FLIGHT, "1025"),

@@ -4,11 +4,11 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use channel::Name;
+use channel::{Name, Overflow};
 
 use crate::{DeliveryPlan, Filter, http::Endpoint};
 
@@ -17,6 +17,14 @@ use crate::{DeliveryPlan, Filter, http::Endpoint};
 /// A trigger that is deleted and created again gets another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TriggerKey(pub u64);
+
+impl TriggerKey {
+    /// A key that this process has not given before.
+    pub fn fresh() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
 
 /// A trigger that is complete and valid.
 #[derive(Clone, Debug)]
@@ -33,6 +41,8 @@ pub struct TriggerPlan {
     pub delivery: DeliveryPlan,
     /// Whether events of one key are delivered one after the other.
     pub ordered: bool,
+    /// Whether nothing is delivered for now: its events wait in the overflow.
+    pub paused: bool,
     /// Most deliveries at a time, over all workers.
     pub in_flight_max: NonZeroU32,
     /// Header lines of every request, each ended by CR LF; see [`TriggerPlan::request_headers`].
@@ -55,12 +65,20 @@ pub struct Trigger {
     pub plan: Arc<TriggerPlan>,
     /// What it holds, over all workers.
     pub usage: Arc<Usage>,
+    /// Where its events wait beside the lanes.
+    pub overflow: Arc<dyn Overflow>,
 }
 
 /// What a trigger holds, over all workers.
 #[derive(Debug, Default)]
 pub struct Usage {
     in_flight: AtomicU32,
+    /// Whether something waits in the overflow, or did: then every worker reads it.
+    overflows: AtomicBool,
+    /// Whether what waits outlives the lanes.
+    kept: AtomicBool,
+    /// Events that were in the overflow before this process.
+    found: AtomicUsize,
     /// Lanes of workers that have nothing under way because others have all there may be.
     starving: AtomicU32,
     waiting_events: AtomicUsize,
@@ -68,6 +86,38 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The usage of a trigger whose overflow held `found` events when the process opened it.
+    pub fn with_found(found: usize) -> Self {
+        let overflows = AtomicBool::new(found > 0);
+        Self { overflows, found: AtomicUsize::new(found), ..Self::default() }
+    }
+
+    /// Events that were in the overflow before this process: matched then, waiting since.
+    pub fn found(&self) -> usize {
+        self.found.load(Ordering::Relaxed)
+    }
+
+    /// Says whether what waits is kept when the lanes end, because the trigger is only not ready; else
+    /// it is purged with the trigger.
+    pub fn keep(&self, kept: bool) {
+        self.kept.store(kept, Ordering::Release);
+    }
+
+    /// Whether what waits is kept when the lanes end.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Acquire)
+    }
+
+    /// Notes that the overflow is in use. Returns whether that is news.
+    pub(crate) fn overflow(&self) -> bool {
+        !self.overflows.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the overflow is in use.
+    pub fn overflows(&self) -> bool {
+        self.overflows.load(Ordering::Acquire)
+    }
+
     /// Counts a delivery that starts, unless `limit` are under way already.
     pub(crate) fn start(&self, limit: u32) -> bool {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -120,7 +170,7 @@ impl Usage {
     }
 }
 
-/// Most that one trigger may let wait: its share of the channel.
+/// Most that may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// Events.

@@ -10,14 +10,15 @@ use std::{
 };
 
 use arc_swap::Cache;
-use channel::{Lease, Name, Reader};
+use bytes::Bytes;
+use channel::{Envelope, Lease, Name, Reader, Waiting, clock};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Fanout, Routes, Trigger, TriggerKey, TriggerPlan,
+    Fanout, Quota, Routes, Trigger, TriggerKey, TriggerPlan,
     breaker::{self, Breaker},
-    dead_letter::{DeadLetter, SinkSender},
+    dead_letter::{self, DeadLetter, SinkSender},
     http::{Client, ClientCounters, Endpoint},
     lane::{Lane, LaneReport, SharedLease},
     route::Scratch,
@@ -26,13 +27,22 @@ use crate::{
 /// What holds for all deliveries of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long an event may wait in a lane, retries included. Default 24 hours.
+    /// How long a trigger may have an event, retries included. Default 24 hours.
     pub age_max: Duration,
+    /// How long an event may wait in a lane before it waits in the trigger's overflow. Default 10 s.
+    pub after: Duration,
+    /// Most that may wait in the lanes of one trigger, over all workers; what comes then waits in
+    /// its overflow. Default 1,024 events, 8 MiB.
+    pub lane: Quota,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { age_max: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            age_max: Duration::from_secs(24 * 60 * 60),
+            after: Duration::from_secs(10),
+            lane: Quota { events: 1024, bytes: 8 << 20 },
+        }
     }
 }
 
@@ -79,9 +89,27 @@ impl Worker {
         self.client.counters()
     }
 
-    /// Closes connections that nobody uses any more; to be called every second or so.
+    /// Closes connections that nobody uses any more, and lets events that have waited in lanes for
+    /// too long wait in storage; to be called every second or so.
     pub fn tidy(&self) {
         self.client.expire(tokio::time::Instant::now());
+        let now = Instant::now();
+        for lanes in self.all_lanes() {
+            lanes.read_overflows();
+            lanes.each(|lane| lane.sweep(now, false));
+        }
+    }
+
+    /// Ends the deliveries of brokers whose events outlive the process: nothing starts any more, and
+    /// what storage does not know is written down. [`Worker::pending`] says when that is done.
+    pub fn stop(&self) {
+        for lanes in self.all_lanes().iter().filter(|lanes| lanes.fanout.outlives) {
+            lanes.each(|lane| lane.stop());
+        }
+    }
+
+    fn all_lanes(&self) -> Vec<Rc<Lanes>> {
+        self.brokers.borrow().values().map(Rc::clone).collect()
     }
 
     /// Waits, at most `patience`, while events wait to be delivered for want of this worker's own
@@ -149,17 +177,60 @@ impl Worker {
         }
     }
 
-    /// Sends a dead letter of `fanout` again, to the trigger that gave it up. Returns whether that
-    /// trigger is still there and the letter still kept.
-    pub fn redrive(&self, fanout: &Arc<Fanout>, id: u64) -> bool {
-        let Some(lanes) = self.lanes(fanout) else { return false };
+    /// Sends dead letters of `fanout` again, each to the trigger that gave it up: they wait in its
+    /// overflow before they leave the dead letters, so that a crash loses none. Returns how many
+    /// were still kept and had a trigger that is still there.
+    pub async fn redrive(self: Rc<Self>, fanout: Arc<Fanout>, ids: Vec<u64>) -> usize {
+        let Some(lanes) = self.lanes(&fanout) else { return 0 };
+        let routes = fanout.routes.load_full();
+        let mut by_trigger: HashMap<TriggerKey, Vec<Arc<DeadLetter>>> = HashMap::new();
+        for id in ids {
+            let Some(letter) = fanout.dead_letters.get(id) else { continue };
+            if routes.find(letter.key).is_some()
+                && let Some(letter) = fanout.dead_letters.take(id)
+            {
+                by_trigger.entry(letter.key).or_default().push(letter);
+            }
+        }
+        let mut redriven = Vec::new();
+        for (key, letters) in by_trigger {
+            let Some(trigger) = routes.find(key) else { continue };
+            let now = clock::now();
+            let waiting = letters.iter().map(|letter| Waiting {
+                event: letter.event.clone(),
+                envelope: Envelope {
+                    attempts: 0,
+                    first_at: now,
+                    put_at: now,
+                    due_at: now,
+                    history: Bytes::new(),
+                },
+            });
+            match trigger.overflow.put(waiting.collect()).await {
+                Ok(_) => {
+                    let lane = lanes.lane(trigger);
+                    letters.iter().for_each(|_| lane.redriven());
+                    redriven.extend(letters.iter().map(|letter| letter.id));
+                }
+                Err(error) => {
+                    tracing::warn!(trigger = %trigger.plan.name, %error, "dead letters could not be sent again");
+                    letters.into_iter().for_each(|letter| fanout.dead_letters.put_back(letter));
+                }
+            }
+        }
+        fanout.dead_letters.forget(&redriven).await;
+        redriven.len()
+    }
+
+    /// Goes on sending dead letters to their sinks that an earlier process had not got there.
+    pub fn resume_sinks(self: &Rc<Self>, fanout: &Arc<Fanout>) {
         let routes = fanout.routes.load();
-        let Some(letter) = fanout.dead_letters.get(id) else { return false };
-        let Some(trigger) = routes.find(letter.key) else { return false };
-        let lane = lanes.lane(trigger);
-        let Some(letter) = fanout.dead_letters.take(id) else { return false };
-        lane.redrive(&letter, Instant::now());
-        true
+        for letter in fanout.dead_letters.pending_at_sinks() {
+            let Some(trigger) = routes.find(letter.key) else { continue };
+            if let Some(sink) = &trigger.plan.dead_letter_sink {
+                self.send_to_sink(fanout, &trigger.plan, sink, letter);
+            }
+        }
     }
 
     /// Closes the breaker of a subscriber in this worker, on an operator's word: for all triggers
@@ -176,11 +247,13 @@ impl Worker {
         Some(before)
     }
 
-    /// Events that have not reached their end in this worker.
+    /// Events that have not reached their end in this worker; of brokers whose events outlive the
+    /// process, those under way or on their way into storage.
     pub fn pending(&self) -> usize {
         let mut pending = 0;
         for lanes in self.brokers.borrow().values() {
-            lanes.each(|lane| pending += lane.pending());
+            let outlives = lanes.fanout.outlives;
+            lanes.each(|lane| pending += if outlives { lane.busy() } else { lane.pending() });
         }
         pending
     }
@@ -259,6 +332,8 @@ struct Lanes {
     worker: Rc<Worker>,
     fanout: Arc<Fanout>,
     view: RefCell<View>,
+    /// The count of overflows in use when this worker last looked.
+    overflows_seen: Cell<u64>,
 }
 
 struct View {
@@ -274,12 +349,29 @@ impl Lanes {
         let routes = fanout.routes.load_full();
         let places = vec![None; routes.triggers().len()];
         let view = RefCell::new(View { routes, places, by_key: HashMap::new() });
-        Rc::new(Self { worker, fanout, view })
+        Rc::new(Self { worker, fanout, view, overflows_seen: Cell::new(0) })
+    }
+
+    /// Reads the overflows that have come into use, whichever worker put something there: each lends
+    /// what it holds over the readers of all workers.
+    fn read_overflows(&self) {
+        let count = self.fanout.overflows.count();
+        if self.overflows_seen.replace(count) == count {
+            return;
+        }
+        let routes = Arc::clone(&self.view.borrow().routes);
+        for trigger in routes.triggers().iter().filter(|trigger| trigger.usage.overflows()) {
+            self.lane(trigger).borrow();
+        }
     }
 
     /// Gives an event to every lane that wants it; one that nobody wants is settled at once.
     fn dispatch(&self, routes: &Arc<Routes>, lease: Lease, scratch: &mut Scratch) {
         self.refresh(routes);
+        if lease.problem().is_some() {
+            dead_letter::bury_undecodable(&self.worker, &self.fanout, lease);
+            return;
+        }
         let now = Instant::now();
         let event = lease.event().clone();
         let shared = SharedLease::new(lease);
@@ -344,6 +436,9 @@ impl Lanes {
         for lane in lanes.into_values() {
             lane.retire();
         }
+        // New triggers may have something waiting from before.
+        self.overflows_seen.set(u64::MAX);
+        self.read_overflows();
     }
 
     fn retire(&self) {

@@ -15,8 +15,9 @@ use axum::{
 use bytes::Bytes;
 use channel::{Budget, Channel, Data, Draft, Memory, MemoryLimits, Name, SpecVersion};
 use dispatcher::{
-    AttemptLog, DeadLetter, DeadLetterLimits, DeadLetters, DeliveryPlan, Fanout, Filter, Quota,
-    Reason, Routes, SinkState, SinkStatus, Trigger, TriggerKey, TriggerPlan, http::Endpoint,
+    AttemptLog, DeadLetter, DeadLetterLimits, DeadLetters, DeliveryPlan, Fanout, Filter, Overflows,
+    Pauses, Quota, Reason, Routes, SinkState, SinkStatus, Trigger, TriggerKey, TriggerPlan,
+    http::Endpoint,
 };
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
@@ -139,7 +140,7 @@ impl Bench {
                 attempts: 0,
             }),
         };
-        store.put(Box::new(letter)).unwrap().id
+        store.put(Box::new(letter)).unwrap().letter.id
     }
 }
 
@@ -168,12 +169,19 @@ pub(super) fn broker(
     let fanout = Fanout {
         name: name(broker),
         routes: ArcSwap::from_pointee(Routes::new(triggers)),
-        dead_letters: Arc::new(DeadLetters::new(DeadLetterLimits::default())),
+        dead_letters: Arc::new(DeadLetters::new(
+            DeadLetterLimits::default(),
+            None,
+            Arc::clone(budget),
+        )),
         replies: Arc::new(Admission::new(name(broker), Arc::clone(&channel))),
         budget: Arc::clone(budget),
         quota: Quota { events: 10, bytes: 10_000 },
+        outlives: false,
+        overflows: Overflows::default(),
     };
-    BrokerState { fanout: Arc::new(fanout), channel }
+    let pauses = Arc::new(Pauses::new(None));
+    BrokerState { fanout: Arc::new(fanout), channel, pauses }
 }
 
 /// A trigger that wants every event.
@@ -186,10 +194,13 @@ pub(super) fn trigger(trigger: &str) -> Arc<Trigger> {
         dead_letter_sink: Some(url("http://127.0.0.1:10/")),
         delivery: DeliveryPlan::default(),
         ordered: true,
+        paused: false,
         in_flight_max: 32.try_into().unwrap(),
         request_headers: TriggerPlan::request_headers("default"),
     };
-    Arc::new(Trigger { key: TriggerKey(1), plan: Arc::new(plan), usage: Arc::default() })
+    let channel = Memory::new(1, MemoryLimits::default(), Budget::new(1 << 20));
+    let overflow = channel.overflow(&plan.name, true);
+    Arc::new(Trigger { key: TriggerKey(1), plan: Arc::new(plan), usage: Arc::default(), overflow })
 }
 
 fn inventory(budget: &Arc<Budget>) -> Inventory {

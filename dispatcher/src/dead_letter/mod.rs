@@ -2,9 +2,13 @@
 
 mod sink;
 mod store;
+mod stored;
+mod told;
+mod undecodable;
 
 pub(crate) use sink::SinkSender;
-pub use store::{DeadLetterLimits, DeadLetters, HeldTally, Page, Selection};
+pub use store::{DeadLetterLimits, DeadLetters, HeldTally, Kept, Page, Selection};
+pub(crate) use undecodable::bury_undecodable;
 
 use std::time::SystemTime;
 
@@ -27,12 +31,21 @@ pub enum Reason {
     Loop,
     /// The subscriber's reply was no valid event.
     Reply,
+    /// Another client wrote it to the broker's storage, and it is no CloudEvent.
+    Undecodable,
 }
 
 impl Reason {
     /// All reasons, in the order in which they are listed.
-    pub const ALL: [Self; 6] =
-        [Self::Exhausted, Self::Refused, Self::Aged, Self::Overflow, Self::Loop, Self::Reply];
+    pub const ALL: [Self; 7] = [
+        Self::Exhausted,
+        Self::Refused,
+        Self::Aged,
+        Self::Overflow,
+        Self::Loop,
+        Self::Reply,
+        Self::Undecodable,
+    ];
 
     /// The name that users see.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +56,7 @@ impl Reason {
             Self::Overflow => "overflow",
             Self::Loop => "loop",
             Self::Reply => "reply",
+            Self::Undecodable => "undecodable",
         }
     }
 
@@ -116,5 +130,12 @@ impl SinkStatus {
             Self::Delivered => "delivered",
             Self::Refused => "refused",
         }
+    }
+
+    /// The status of that name.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Delivered, Self::Refused]
+            .into_iter()
+            .find(|status| status.as_str() == text)
     }
 }

@@ -106,7 +106,7 @@ impl Pending {
             Outcome::Again { .. } => SinkStatus::Pending,
         };
         let state = SinkState { url: sink.url().to_owned(), status, attempts: self.attempts };
-        store.set_sink_state(self.letter.id, state);
+        store.set_sink_state(self.letter.id, state).await;
         let Outcome::Again { retry_after } = outcome else { return None };
         let plan = &self.plan.delivery;
         let draw = fastrand::f64();

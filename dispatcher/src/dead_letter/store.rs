@@ -1,14 +1,16 @@
-//! Dead letters of one broker, in memory, bounded in number and bytes.
+//! Dead letters of one broker: held in memory, bounded in number and bytes, and written to the
+//! broker's ledger where it has one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use channel::Name;
+use channel::{Budget, Ledger, Name, PublishError, Work};
+use futures_util::future::join_all;
 
-use super::{DeadLetter, Reason, SinkState};
+use super::{DeadLetter, Reason, SinkState, SinkStatus, stored};
 use crate::TriggerKey;
 
 /// Bounds of the dead letters of one broker.
@@ -29,10 +31,11 @@ impl Default for DeadLetterLimits {
     }
 }
 
-/// What left or entered the dead letters without a worker taking part, for the books of a trigger:
-/// `dead` is never above zero here, since only workers put dead letters in.
+/// What left or entered the dead letters without a worker taking part, for the books of a trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldTally {
+    /// Events that were matched by an earlier process, or another one, and are told of here first.
+    pub matched: i64,
     /// Change of the number of dead letters.
     pub dead: i64,
     /// Purged by an operator.
@@ -77,58 +80,110 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
+/// A dead letter that was taken in.
+pub struct Kept {
+    /// The letter, with its id.
+    pub letter: Arc<DeadLetter>,
+    /// Resolves when the letter is stored, or could not be; `None` when memory is all there is.
+    pub storing: Option<Work<Result<(), PublishError>>>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("letter", &self.letter).finish_non_exhaustive()
+    }
+}
+
 /// The dead letters of one broker. Every trigger's counters and bounds are kept under one lock:
 /// nothing of this is on the way of an event that can be delivered.
 #[derive(Debug)]
 pub struct DeadLetters {
     limits: DeadLetterLimits,
-    state: Mutex<State>,
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    letters: BTreeMap<u64, Arc<DeadLetter>>,
+pub(super) struct State {
+    pub(super) letters: BTreeMap<u64, Arc<DeadLetter>>,
     bytes: usize,
     last_id: u64,
-    tallies: HashMap<TriggerKey, HeldTally>,
-    sinks: HashMap<u64, SinkState>,
+    pub(super) tallies: HashMap<TriggerKey, HeldTally>,
+    pub(super) sinks: HashMap<u64, SinkState>,
     /// Letters that were not kept because there were too many, and because of their bytes.
     refused: [u64; 2],
+    /// The identity of each trigger that was spoken of, and whether a trigger has it.
+    keys: HashMap<Name, (TriggerKey, bool)>,
+    /// Ids that this process gave, where others write to the ledger too: its own changes come back.
+    pub(super) own: HashSet<u64>,
 }
 
 impl DeadLetters {
-    /// An empty store.
-    pub fn new(limits: DeadLetterLimits) -> Self {
-        Self { limits, state: Mutex::default() }
+    /// An empty store that writes to `ledger`. What it reads from there is charged to `budget`.
+    pub fn new(
+        limits: DeadLetterLimits,
+        ledger: Option<Arc<dyn Ledger>>,
+        budget: Arc<Budget>,
+    ) -> Self {
+        Self { limits, ledger, budget, state: Mutex::default() }
     }
 
-    /// Keeps a dead letter, whose `id` is chosen here, and returns it; or gives it back when a
-    /// bound is reached and somebody has to purge or redrive first.
+    /// The identity for a trigger of that name: the one that stored dead letters of it have got,
+    /// unless an earlier trigger of the name had it.
+    pub fn claim_key(&self, trigger: &Name) -> TriggerKey {
+        let mut state = self.lock();
+        match state.keys.get_mut(trigger) {
+            Some((key, claimed)) if !*claimed => {
+                *claimed = true;
+                *key
+            }
+            _ => {
+                let key = TriggerKey::fresh();
+                state.keys.insert(trigger.clone(), (key, true));
+                key
+            }
+        }
+    }
+
+    /// Keeps a dead letter, whose `id` is chosen here; or gives it back when a bound is reached and
+    /// somebody has to purge or redrive first.
     ///
     /// # Errors
     ///
     /// The letter itself, unkept.
-    pub fn put(&self, mut letter: Box<DeadLetter>) -> Result<Arc<DeadLetter>, Box<DeadLetter>> {
-        let mut state = self.lock();
-        let cost = letter.cost();
-        let has_too_many = state.letters.len() >= self.limits.events_max;
-        // One that is larger than all may be is kept alone: its trigger would wait for ever.
-        let is_too_large =
-            state.bytes > 0 && state.bytes.saturating_add(cost) > self.limits.bytes_max;
-        if has_too_many || is_too_large {
-            let [of_events, of_bytes] = &mut state.refused;
-            *(if has_too_many { of_events } else { of_bytes }) += 1;
-            return Err(letter);
-        }
-        state.last_id += 1;
-        state.bytes += cost;
-        letter.id = state.last_id;
-        let letter: Arc<DeadLetter> = Arc::from(letter);
-        if let Some(sink) = &letter.sink {
-            state.sinks.insert(letter.id, sink.clone());
-        }
-        state.letters.insert(letter.id, Arc::clone(&letter));
-        Ok(letter)
+    pub fn put(&self, mut letter: Box<DeadLetter>) -> Result<Kept, Box<DeadLetter>> {
+        let is_shared = self.ledger.as_ref().is_some_and(|ledger| ledger.is_shared());
+        let letter = {
+            let mut state = self.lock();
+            let cost = letter.cost();
+            let has_too_many = state.letters.len() >= self.limits.events_max;
+            // One that is larger than all may be is kept alone: its trigger would wait for ever.
+            let is_too_large =
+                state.bytes > 0 && state.bytes.saturating_add(cost) > self.limits.bytes_max;
+            if has_too_many || is_too_large {
+                let [of_events, of_bytes] = &mut state.refused;
+                *(if has_too_many { of_events } else { of_bytes }) += 1;
+                return Err(letter);
+            }
+            letter.id = state.last_id + 1;
+            if is_shared {
+                letter.id = letter.id.max(unlikely_twice(SystemTime::now(), fastrand::u64(..)));
+                state.own.insert(letter.id);
+            }
+            let letter: Arc<DeadLetter> = Arc::from(letter);
+            state.insert(Arc::clone(&letter));
+            letter
+        };
+        let storing = self.store(&letter);
+        Ok(Kept { letter, storing })
+    }
+
+    /// Writes a letter that is held to the ledger, again when that failed.
+    pub(crate) fn store(&self, letter: &DeadLetter) -> Option<Work<Result<(), PublishError>>> {
+        let ledger = self.ledger.as_ref()?;
+        let sink = self.sink_state(letter.id);
+        Some(ledger.put(&stored::key(letter.id), stored::encode(letter, sink.as_ref())))
     }
 
     /// The dead letter of that id.
@@ -141,12 +196,28 @@ impl DeadLetters {
         self.lock().sinks.get(&id).cloned()
     }
 
-    /// Notes what became of a dead letter at the sink, if it is still kept.
-    pub(crate) fn set_sink_state(&self, id: u64, sink: SinkState) {
-        let mut state = self.lock();
-        if state.letters.contains_key(&id) {
+    /// Notes what became of a dead letter at the sink, if it is still kept; durably when it is final.
+    pub(crate) async fn set_sink_state(&self, id: u64, sink: SinkState) {
+        let is_final = sink.status != SinkStatus::Pending;
+        let letter = {
+            let mut state = self.lock();
+            let Some(letter) = state.letters.get(&id).map(Arc::clone) else { return };
             state.sinks.insert(id, sink);
+            letter
+        };
+        if is_final && let Some(storing) = self.store(&letter) {
+            // Else a restart sends it once more, which is allowed.
+            if let Err(error) = storing.await {
+                tracing::debug!(%error, "what became of a dead letter at its sink was not stored");
+            }
         }
+    }
+
+    /// Letters that are still on their way to a sink.
+    pub(crate) fn pending_at_sinks(&self) -> Vec<Arc<DeadLetter>> {
+        let state = self.lock();
+        let pending = state.sinks.iter().filter(|(_, sink)| sink.status == SinkStatus::Pending);
+        pending.filter_map(|(id, _)| state.letters.get(id).map(Arc::clone)).collect()
     }
 
     /// The dead letters that `selection` takes, oldest first, at most `limit` after the id `after`.
@@ -161,25 +232,53 @@ impl DeadLetters {
         Page { items, total, next }
     }
 
-    /// Takes a dead letter out, for the worker that sends it again and keeps the books of it.
+    /// Takes a dead letter out, for the worker that sends it again and keeps the books of it. It
+    /// stays in the ledger until [`DeadLetters::forget`].
     pub fn take(&self, id: u64) -> Option<Arc<DeadLetter>> {
         self.lock().remove(id)
     }
 
+    /// Puts back what was taken and could not be sent again.
+    pub(crate) fn put_back(&self, letter: Arc<DeadLetter>) {
+        self.lock().insert(letter);
+    }
+
+    /// Takes letters that are no longer held out of the ledger. One that stays there for a fault is
+    /// held again after a restart.
+    pub async fn forget(&self, ids: &[u64]) {
+        let Some(ledger) = &self.ledger else { return };
+        for some in ids.chunks(FORGET_AT_ONCE) {
+            let removals = some.iter().map(|id| ledger.remove(&stored::key(*id)));
+            for error in join_all(removals).await.into_iter().filter_map(Result::err) {
+                tracing::warn!(%error, "a dead letter is gone but may be back after a restart");
+            }
+        }
+    }
+
     /// Forgets what `selection` takes, on an operator's word. Returns how many.
-    pub fn purge(&self, selection: &Selection) -> usize {
-        let mut state = self.lock();
-        let ids: Vec<u64> = state.chosen(selection, 0).map(|letter| letter.id).collect();
-        state.forget(&ids, |tally| tally.purged += 1)
+    pub async fn purge(&self, selection: &Selection) -> usize {
+        let ids = {
+            let mut state = self.lock();
+            let ids: Vec<u64> = state.chosen(selection, 0).map(|letter| letter.id).collect();
+            state.forget(&ids, |tally| tally.purged += 1);
+            ids
+        };
+        self.forget(&ids).await;
+        ids.len()
     }
 
     /// Forgets what is older than the retention. Returns how many.
-    pub fn expire(&self, now: SystemTime) -> usize {
+    pub async fn expire(&self, now: SystemTime) -> usize {
         let Some(oldest) = now.checked_sub(self.limits.retention) else { return 0 };
-        let mut state = self.lock();
-        let selection = Selection { until: Some(oldest), ..Selection::default() };
-        let ids: Vec<u64> = state.chosen(&selection, 0).map(|letter| letter.id).collect();
-        state.forget(&ids, |tally| tally.expired += 1)
+        let ids = {
+            let mut state = self.lock();
+            let selection = Selection { until: Some(oldest), ..Selection::default() };
+            let ids: Vec<u64> = state.chosen(&selection, 0).map(|letter| letter.id).collect();
+            state.forget(&ids, |tally| tally.expired += 1);
+            ids
+        };
+        self.forget(&ids).await;
+        ids.len()
     }
 
     /// How many are kept, and their bytes.
@@ -200,13 +299,37 @@ impl DeadLetters {
         self.lock().tallies.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is made whole before anything can panic, so a poisoned lock is sound.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Removals from the ledger that are under way at a time.
+const FORGET_AT_ONCE: usize = 256;
+
+/// An id that another process will hardly give: the time in nanoseconds, with chance in the last three
+/// digits.
+fn unlikely_twice(now: SystemTime, draw: u64) -> u64 {
+    let micros = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    u64::try_from(micros).unwrap_or_default().saturating_mul(1000) + draw % 1000
+}
+
 impl State {
+    /// The identity of the trigger of that name, now or when it comes.
+    pub(super) fn key_of(&mut self, trigger: &Name) -> TriggerKey {
+        self.keys.entry(trigger.clone()).or_insert_with(|| (TriggerKey::fresh(), false)).0
+    }
+
+    pub(super) fn insert(&mut self, letter: Arc<DeadLetter>) {
+        self.last_id = self.last_id.max(letter.id);
+        self.bytes += letter.cost();
+        if let Some(sink) = &letter.sink {
+            self.sinks.insert(letter.id, sink.clone());
+        }
+        self.letters.insert(letter.id, letter);
+    }
+
     /// The letters that `selection` takes after the id `after`, oldest first. Of ids it looks at no
     /// others.
     fn chosen<'a>(
@@ -227,7 +350,7 @@ impl State {
         }
     }
 
-    fn forget(&mut self, ids: &[u64], count: impl Fn(&mut HeldTally)) -> usize {
+    pub(super) fn forget(&mut self, ids: &[u64], count: impl Fn(&mut HeldTally)) {
         for &id in ids {
             if let Some(letter) = self.remove(id) {
                 let tally = self.tallies.entry(letter.key).or_default();
@@ -235,7 +358,6 @@ impl State {
                 count(tally);
             }
         }
-        ids.len()
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<DeadLetter>> {
@@ -260,7 +382,7 @@ mod tests {
     /// Letters 1, 2, ... of the triggers `a`, `b`, `a`, `b`, ..., each a second after the one before.
     fn store(count: u64, events_max: usize) -> DeadLetters {
         let limits = DeadLetterLimits { events_max, ..DeadLetterLimits::default() };
-        let store = DeadLetters::new(limits);
+        let store = DeadLetters::new(limits, None, Budget::new(1 << 20));
         for number in 1..=count {
             store.put(letter(number)).unwrap();
         }
@@ -320,15 +442,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_forgotten_is_counted_with_its_trigger() {
+    #[tokio::test]
+    async fn what_is_forgotten_is_counted_with_its_trigger() {
         let store = store(6, 10);
         let ids = Some([1, 3, 4, 99].into_iter().collect());
-        assert_eq!(store.purge(&Selection { ids, ..Selection::default() }), 3);
-        assert_eq!(store.expire(at(3) + DeadLetterLimits::default().retention), 1);
+        assert_eq!(store.purge(&Selection { ids, ..Selection::default() }).await, 3);
+        assert_eq!(store.expire(at(3) + DeadLetterLimits::default().retention).await, 1);
         let tallies = store.tallies();
-        assert_eq!(tallies[&TriggerKey(1)], HeldTally { dead: -2, purged: 2, expired: 0 });
-        assert_eq!(tallies[&TriggerKey(0)], HeldTally { dead: -2, purged: 1, expired: 1 });
+        assert_eq!(
+            tallies[&TriggerKey(1)],
+            HeldTally { dead: -2, purged: 2, ..HeldTally::default() }
+        );
+        assert_eq!(
+            tallies[&TriggerKey(0)],
+            HeldTally { dead: -2, purged: 1, expired: 1, matched: 0 }
+        );
         assert_eq!(store.held().0, 2);
     }
 
@@ -337,12 +465,12 @@ mod tests {
         let store = store(2, 2);
         let refused = store.put(letter(3)).unwrap_err();
         assert_eq!(store.take(1).unwrap().id, 1);
-        assert_eq!(store.put(refused).unwrap().id, 3);
+        assert_eq!(store.put(refused).unwrap().letter.id, 3);
         let reached = [("deadLetters.eventsMax", 1), ("deadLetters.bytesMax", 0)];
         assert_eq!(store.bounds_reached(), reached);
 
         let limits = DeadLetterLimits { bytes_max: 1, ..DeadLetterLimits::default() };
-        let tiny = DeadLetters::new(limits);
+        let tiny = DeadLetters::new(limits, None, Budget::new(1 << 20));
         // One that is larger than all may be is kept alone.
         tiny.put(letter(1)).unwrap();
         assert!(tiny.put(letter(2)).is_err());

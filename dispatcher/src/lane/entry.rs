@@ -4,16 +4,21 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     rc::Rc,
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
-use channel::{Event, Lease};
+use channel::{Budget, Envelope, Event, Lease, Position, Waiting, clock};
 
 use crate::{
     attempt::AttemptLog,
     breaker::{self, Breaker},
     dead_letter::Reason,
+    history::History,
 };
+
+/// Most bytes of the attempts that travel with an event that waits: they share a record with it.
+const HISTORY_BYTES_MAX: usize = 8 << 10;
 
 /// A lease that several lanes share: settled when the last of them has brought its event to an end.
 pub(crate) struct SharedLease {
@@ -45,7 +50,7 @@ impl fmt::Debug for SharedLease {
 pub(crate) struct Ticket(Rc<SharedLease>);
 
 impl Ticket {
-    /// Says that the event reached its end in this lane.
+    /// Says that the event reached its end in this lane, or is stored where it waits for it.
     pub(crate) fn done(self) {
         let open = self.0.open.get() - 1;
         self.0.open.set(open);
@@ -57,16 +62,31 @@ impl Ticket {
     }
 }
 
+/// Which channel lent an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The broker's log, which cannot move on for good while the event is here.
+    Log,
+    /// The trigger's own overflow.
+    Overflow(Position),
+}
+
 /// An event that a lane has to bring to an end.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) event: Event,
-    /// `None` for a dead letter that is sent again: it came from no channel.
-    pub(crate) ticket: Option<Ticket>,
-    /// When the lane took it on; its age counts from here.
+    pub(crate) ticket: Ticket,
+    pub(crate) origin: Origin,
+    /// When this lane took it on.
     pub(crate) born: Instant,
-    /// Attempts that count, since it was taken on.
+    /// How old it was then.
+    pub(crate) age_before: Duration,
+    /// It must not start before.
+    pub(crate) not_before: Option<Instant>,
+    /// Attempts that count.
     pub(crate) attempts: u32,
+    /// The attempts that its storage knows of.
+    pub(crate) attempts_stored: u32,
     /// Whether later events of its key wait for its end.
     pub(crate) holds_key: bool,
     /// Whether the retry budget has put off the next attempt already.
@@ -78,17 +98,72 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(event: Event, ticket: Option<Ticket>, born: Instant) -> Self {
+    /// An event that the log lent.
+    pub(crate) fn new(event: Event, ticket: Ticket, born: Instant) -> Self {
         Self {
             event,
             ticket,
+            origin: Origin::Log,
             born,
+            age_before: Duration::ZERO,
+            not_before: None,
             attempts: 0,
+            attempts_stored: 0,
             holds_key: false,
             postponed: false,
             log: None,
             pass: None,
         }
+    }
+
+    /// An event that the overflow lent, with what it knows of it.
+    pub(crate) fn borrowed(lease: Lease, born: Instant, budget: &Arc<Budget>) -> Self {
+        let event = lease.event().clone();
+        let origin = Origin::Overflow(lease.position());
+        let now = clock::now();
+        let envelope = lease.envelope().cloned().map(|envelope| envelope.found_at(now));
+        let mut entry = Self::new(event, SharedLease::new(lease).ticket(), born);
+        entry.origin = origin;
+        if let Some(envelope) = envelope {
+            entry.age_before = now.duration_since(envelope.first_at).unwrap_or_default();
+            let wait = envelope.due_at.duration_since(now).unwrap_or_default();
+            entry.not_before = (!wait.is_zero()).then(|| born + wait);
+            entry.attempts = envelope.attempts;
+            entry.attempts_stored = envelope.attempts;
+            if !envelope.history.is_empty() {
+                let log = History::decode(&envelope.history).restore(budget);
+                entry.log = Some(Box::new(log));
+            }
+        }
+        entry
+    }
+
+    /// How long its trigger has had it.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        self.age_before + now.saturating_duration_since(self.born)
+    }
+
+    pub(crate) fn is_of_log(&self) -> bool {
+        self.origin == Origin::Log
+    }
+
+    /// What storage has to know of it: due at `due`, or at once.
+    pub(crate) fn envelope(&self, now: Instant, due: Option<Instant>) -> Envelope {
+        let put_at = clock::now();
+        let wait = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+        let history = self.log.as_ref().map(|log| History::of(log).encode(HISTORY_BYTES_MAX));
+        Envelope {
+            attempts: self.attempts,
+            first_at: put_at.checked_sub(self.age(now)).unwrap_or(SystemTime::UNIX_EPOCH),
+            put_at,
+            due_at: put_at + wait,
+            history: history.unwrap_or_default().into(),
+        }
+    }
+
+    /// The same with the event, on its way into the overflow.
+    pub(crate) fn waiting(&self, now: Instant) -> Waiting {
+        Waiting { event: self.event.clone(), envelope: self.envelope(now, self.not_before) }
     }
 
     /// Gives the breaker's leave back unused.
@@ -100,16 +175,14 @@ impl Entry {
 
     /// Says that the event reached its end.
     pub(crate) fn done(self) {
-        if let Some(ticket) = self.ticket {
-            ticket.done();
-        }
+        self.ticket.done();
     }
 }
 
 /// An entry that is out of attempts, on its way to the dead letters.
 #[derive(Debug)]
 pub(crate) struct Doomed {
-    pub(crate) entry: Entry,
+    pub(crate) entry: Box<Entry>,
     pub(crate) reason: Reason,
     pub(crate) detail: Option<String>,
 }

@@ -1,6 +1,8 @@
 //! Matched event -> its turn: a bounded lane per trigger and worker, with order, concurrency and breaker.
 
+mod bury;
 mod entry;
+mod overflow;
 mod queue;
 mod state;
 mod tally;
@@ -10,20 +12,21 @@ use std::{
     collections::VecDeque,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use channel::{Event, order_key};
+use tokio::sync::Notify;
 
 pub(crate) use entry::{Doomed, Entry, SharedLease, Ticket};
 pub use tally::{AttemptEnd, DURATION_BOUNDS, Tally};
 
 use crate::{
-    Fanout, IN_FLIGHT_DEFAULT, Trigger, TriggerPlan,
-    attempt::{Attempt, AttemptLog},
+    Fanout, IN_FLIGHT_DEFAULT, Trigger,
+    attempt::Attempt,
     breaker,
     concurrency::Concurrency,
-    dead_letter::{DeadLetter, Reason, SinkState, SinkStatus},
+    dead_letter::Reason,
     delivery,
     outcome::{self, Sent},
     retry_budget::RetryBudget,
@@ -48,6 +51,8 @@ pub(crate) struct Lane {
     pub(crate) fanout: Arc<Fanout>,
     trigger: RefCell<Arc<Trigger>>,
     state: RefCell<State>,
+    /// Wakes the task that brings back what waits in the overflow.
+    let_in: Notify,
 }
 
 /// How a delivery ended.
@@ -91,13 +96,26 @@ impl Lane {
             budget: RetryBudget::new(now),
             breaker: worker.breaker(trigger.plan.subscriber.url(), now),
             doomed: VecDeque::new(),
+            leaving: VecDeque::new(),
+            storing: 0,
+            amending: 0,
+            mover: false,
+            borrower: None,
+            borrower_waits: false,
             retired: false,
+            stopping: false,
             is_pressed: false,
             pace: 0.0,
             blocked_until: None,
             timer: None,
         };
-        Rc::new(Self { worker, fanout, trigger: RefCell::new(trigger), state: RefCell::new(state) })
+        Rc::new(Self {
+            worker,
+            fanout,
+            trigger: RefCell::new(trigger),
+            state: RefCell::new(state),
+            let_in: Notify::new(),
+        })
     }
 
     pub(crate) fn trigger(&self) -> Arc<Trigger> {
@@ -108,8 +126,12 @@ impl Lane {
     pub(crate) fn offer(self: &Rc<Self>, event: Event, ticket: Ticket, now: Instant) {
         let trigger = self.trigger.borrow();
         let mut state = self.state.borrow_mut();
+        if state.stopping {
+            // Its channel keeps it for the next process.
+            return;
+        }
         state.tally.matched += 1;
-        let mut entry = Entry::new(event, Some(ticket), now);
+        let mut entry = Entry::new(event, ticket, now);
         let goes_first = state.queue.len() == 0 && !trigger.plan.ordered;
         if goes_first && let Some(pass) = state.admit(&trigger, now) {
             state.tally.in_flight += 1;
@@ -118,38 +140,72 @@ impl Lane {
             self.spawn(entry);
             return;
         }
-        let fits = trigger.usage.wait(entry.event.cost(), self.fanout.quota);
-        if !fits {
-            state.tally.in_flight += 1;
-            let detail =
-                Some("its trigger lets more wait than its share of the channel".to_owned());
-            let doomed = Doomed { entry, reason: Reason::Overflow, detail };
-            let Err(kept) = self.bury(&mut state, &trigger, doomed) else {
-                self.arm(&mut state, now);
-                return;
-            };
-            // No room among the dead letters either: it waits beyond its share, until the channel
-            // itself refuses, and is delivered when its turn comes.
-            state.tally.in_flight -= 1;
-            entry = kept.entry;
-            trigger.usage.wait_again(entry.event.cost());
+        let bytes = entry.event.cost();
+        let waits_here = if trigger.plan.ordered {
+            self.waits_in_order_here(&mut state, &trigger, &entry, now)
+        } else {
+            !state.is_shut(&trigger, now) && trigger.usage.wait(bytes, self.worker.settings.lane)
+        };
+        if waits_here {
+            state.tally.waiting += 1;
+            state.queue.push(entry, trigger.plan.ordered);
+            self.pump(&mut state, &trigger, now);
+        } else {
+            self.overflow_or_bury(&mut state, &trigger, entry, now);
         }
-        state.tally.waiting += 1;
-        state.queue.push(entry, trigger.plan.ordered);
-        self.pump(&mut state, &trigger, now);
     }
 
-    /// Takes on a dead letter again.
-    pub(crate) fn redrive(self: &Rc<Self>, letter: &DeadLetter, now: Instant) {
-        let trigger = self.trigger.borrow();
-        let mut state = self.state.borrow_mut();
-        let entry = Entry::new(letter.event.clone(), None, now);
-        trigger.usage.wait_again(entry.event.cost());
-        state.tally.dead -= 1;
-        state.tally.redriven += 1;
+    /// Whether an event of an ordered trigger waits in the lane, which then counts it: with those of
+    /// its key that are here; else only when nothing waits in the overflow.
+    fn waits_in_order_here(
+        self: &Rc<Self>,
+        state: &mut State,
+        trigger: &Trigger,
+        entry: &Entry,
+        now: Instant,
+    ) -> bool {
+        let (bytes, lane) = (entry.event.cost(), self.worker.settings.lane);
+        if state.queue.is_here(order_key(&entry.event)) {
+            if !trigger.usage.wait(bytes, lane) {
+                // The lane is full: other keys make room for one that must stay together.
+                self.let_leave(state, trigger, |_| true);
+                if !state.queue.is_here(order_key(&entry.event)) {
+                    return false;
+                }
+                trigger.usage.wait_again(bytes);
+            }
+            return true;
+        }
+        let overflows = !state.leaving.is_empty()
+            || state.storing > 0
+            || (trigger.usage.overflows() && trigger.overflow.depth().events > 0);
+        !overflows && !state.is_shut(trigger, now) && trigger.usage.wait(bytes, lane)
+    }
+
+    /// Lets an event that finds no place in the lane wait in the overflow, or ends it when that is full.
+    fn overflow_or_bury(
+        self: &Rc<Self>,
+        state: &mut State,
+        trigger: &Trigger,
+        mut entry: Entry,
+        now: Instant,
+    ) {
+        if !self.has_room(state, trigger, entry.event.cost()) {
+            state.tally.in_flight += 1;
+            let detail = Some("more waits for its trigger than may".to_owned());
+            let doomed = Doomed { entry: Box::new(entry), reason: Reason::Overflow, detail };
+            let Err(kept) = self.bury(state, trigger, doomed) else {
+                self.arm(state, now);
+                return;
+            };
+            // No room among the dead letters either: it waits beyond the bound, until the channel
+            // itself refuses, and is delivered when its turn comes.
+            state.tally.in_flight -= 1;
+            entry = *kept.entry;
+        }
         state.tally.waiting += 1;
-        state.queue.push(entry, trigger.plan.ordered);
-        self.pump(&mut state, &trigger, now);
+        self.leave(state, trigger, entry);
+        self.feel_pressure(state);
     }
 
     /// Goes on with a changed plan; deliveries under way end as they began.
@@ -164,13 +220,21 @@ impl Lane {
                 state.breaker = self.worker.breaker(trigger.plan.subscriber.url(), now);
             }
             state.concurrency.set_limit_max(trigger.plan.in_flight_max);
+            self.change_overflow(&mut state, &before.overflow);
+        }
+        if trigger.usage.overflows() {
+            self.borrow();
+        }
+        if trigger.plan.paused {
+            self.sweep(now, true);
         }
         self.wake(now);
     }
 
-    /// Ends the lane of a deleted trigger: what waits is purged, what is under way ends.
-    pub(crate) fn retire(&self) {
-        let trigger = self.trigger.borrow();
+    /// Ends the lane of a trigger that is deleted, and purges what waits; or of one that is not ready,
+    /// and leaves that in the overflow. What is under way ends.
+    pub(crate) fn retire(self: &Rc<Self>) {
+        let trigger = self.trigger();
         let mut state = self.state.borrow_mut();
         state.retired = true;
         state.disarm();
@@ -178,11 +242,22 @@ impl Lane {
         if std::mem::take(&mut state.is_pressed) {
             self.worker.press(false);
         }
+        if let Some(borrower) = state.borrower.take() {
+            borrower.abort();
+        }
+        let is_kept = trigger.usage.is_kept();
         for entry in state.queue.drain() {
             trigger.usage.stop_waiting(entry.event.cost());
-            state.tally.waiting -= 1;
-            state.tally.purged += 1;
-            entry.done();
+            if is_kept && (entry.is_of_log() || entry.attempts > entry.attempts_stored) {
+                self.keep_attempts(&mut state, &trigger, entry, Instant::now());
+            } else if !is_kept {
+                state.purge(entry);
+            }
+        }
+        if !is_kept {
+            for entry in std::mem::take(&mut state.leaving) {
+                state.purge(entry);
+            }
         }
         state.purge_doomed();
     }
@@ -195,13 +270,13 @@ impl Lane {
 
     /// Events that have not reached their end.
     pub(crate) fn pending(&self) -> usize {
-        let state = self.state.borrow();
-        usize::try_from(state.tally.waiting + state.tally.in_flight).unwrap_or_default()
+        self.busy() + self.state.borrow().queue.len()
     }
 
     /// Ids of waiting events, for a last word before they are lost.
     pub(crate) fn waiting_ids(&self) -> Vec<String> {
-        self.state.borrow().queue.iter().map(|entry| entry.event.id().to_owned()).collect()
+        let state = self.state.borrow();
+        state.queue.iter().chain(&state.leaving).map(|entry| entry.event.id().to_owned()).collect()
     }
 
     pub(crate) fn report(&self) -> LaneReport {
@@ -275,7 +350,7 @@ impl Lane {
                 state.tally.delivered += 1;
                 state.end(entry);
             }
-            End::Again(_) if state.retired => {
+            End::Again(_) if state.retired && !trigger.usage.is_kept() => {
                 state.tally.in_flight -= 1;
                 state.tally.purged += 1;
                 state.end(entry);
@@ -283,11 +358,10 @@ impl Lane {
             End::Again(wait) => {
                 state.tally.in_flight -= 1;
                 state.tally.waiting += 1;
-                trigger.usage.wait_again(entry.event.cost());
-                state.queue.push_delayed(entry, now + wait);
+                self.wait(&mut state, &trigger, entry, now, now + wait);
             }
             End::Dead(reason, detail) => {
-                self.doom(&mut state, &trigger, Doomed { entry, reason, detail });
+                self.doom(&mut state, &trigger, Doomed { entry: Box::new(entry), reason, detail });
                 if state.retired {
                     // Nobody would look again whether the dead letters have room.
                     state.purge_doomed();
@@ -300,8 +374,34 @@ impl Lane {
             self.start_all(&mut state, &trigger, now);
         }
         self.arm(&mut state, now);
+        self.let_in(&mut state, &trigger, now);
         self.feel_pressure(&mut state);
         next
+    }
+
+    /// Lets an entry wait for its next attempt: in the lane when that is soon.
+    fn wait(
+        self: &Rc<Self>,
+        state: &mut State,
+        trigger: &Trigger,
+        mut entry: Entry,
+        now: Instant,
+        due: Instant,
+    ) {
+        let in_hand = due.saturating_duration_since(entry.born);
+        let is_soon = in_hand < self.worker.settings.after && !trigger.plan.paused;
+        if is_soon && !state.retired && !state.stopping {
+            trigger.usage.wait_again(entry.event.cost());
+            state.queue.push_delayed(entry, due);
+        } else if state.retired || state.stopping {
+            entry.not_before = Some(due);
+            self.keep_attempts(state, trigger, entry, now);
+        } else if trigger.plan.ordered {
+            self.wait_in_order(state, trigger, entry, now, due);
+        } else {
+            entry.not_before = Some(due);
+            self.leave(state, trigger, entry);
+        }
     }
 
     /// Starts what may start.
@@ -314,6 +414,7 @@ impl Lane {
         }
         self.start_all(state, trigger, now);
         self.arm(state, now);
+        self.let_in(state, trigger, now);
         self.feel_pressure(state);
     }
 
@@ -329,11 +430,12 @@ impl Lane {
         let bound = if state.is_pressed { least } else { most };
         // A trigger that wants few deliveries at a time waits for its own sake.
         let is_held_back = self.trigger.borrow().plan.in_flight_max < IN_FLIGHT_DEFAULT;
-        let is_pressed = state.queue.ready_len() >= bound
+        let is_behind = state.queue.ready_len() >= bound
             && !is_held_back
             && state.pace <= PRESSED_PACE_MAX
             && state.blocked_until.is_none()
             && state.doomed.is_empty();
+        let is_pressed = is_behind || state.leaving.len() >= overflow::LEAVING_PRESSED;
         if is_pressed != state.is_pressed {
             state.is_pressed = is_pressed;
             self.worker.press(is_pressed);
@@ -348,9 +450,9 @@ impl Lane {
                 state.sate(trigger);
                 return None;
             };
-            let age = now.saturating_duration_since(waiting.born);
+            let age = waiting.age(now);
             if age >= self.worker.settings.age_max {
-                let entry = state.take(trigger, now)?;
+                let entry = Box::new(state.take(trigger, now)?);
                 let detail = Some(format!("it waited {} s", age.as_secs()));
                 self.doom(state, trigger, Doomed { entry, reason: Reason::Aged, detail });
                 continue;
@@ -376,81 +478,6 @@ impl Lane {
         self.worker.tasks.spawn_local(delivery::run(Rc::clone(self), entry));
     }
 
-    /// Puts an entry, counted as under way, into the dead letters, now or when they have room.
-    fn doom(self: &Rc<Self>, state: &mut State, trigger: &Trigger, doomed: Doomed) {
-        if let Err(doomed) = self.bury(state, trigger, doomed) {
-            state.doomed.push_back(doomed);
-        }
-    }
-
-    /// Puts an entry into the dead letters; gives it back when they are full.
-    fn bury(
-        self: &Rc<Self>,
-        state: &mut State,
-        trigger: &Trigger,
-        doomed: Doomed,
-    ) -> Result<(), Doomed> {
-        let Doomed { entry, reason, detail } = doomed;
-        let holds_key = entry.holds_key;
-        let Burial { letter, ticket } = self.letter(trigger, entry, reason, detail);
-        match self.fanout.dead_letters.put(letter) {
-            Ok(letter) => {
-                state.tally.in_flight -= 1;
-                state.tally.dead += 1;
-                let place = Reason::ALL.iter().position(|&each| each == reason);
-                if let Some(count) = place.and_then(|at| state.tally.dead_by_reason.get_mut(at)) {
-                    *count += 1;
-                }
-                if holds_key {
-                    state.queue.end_key(order_key(&letter.event));
-                }
-                if let Some(ticket) = ticket {
-                    ticket.done();
-                }
-                if let Some(sink) = &trigger.plan.dead_letter_sink {
-                    self.worker.send_to_sink(&self.fanout, &trigger.plan, sink, letter);
-                }
-                Ok(())
-            }
-            Err(letter) => {
-                let DeadLetter { event, attempts, detail, .. } = *letter;
-                let mut entry = Entry::new(event, ticket, Instant::now());
-                entry.log = Some(Box::new(attempts));
-                entry.holds_key = holds_key;
-                Err(Doomed { entry, reason, detail })
-            }
-        }
-    }
-
-    fn letter(
-        &self,
-        trigger: &Trigger,
-        entry: Entry,
-        reason: Reason,
-        detail: Option<String>,
-    ) -> Burial {
-        let plan: &TriggerPlan = &trigger.plan;
-        let sink = plan.dead_letter_sink.as_ref().map(|sink| SinkState {
-            url: sink.url().to_owned(),
-            status: SinkStatus::Pending,
-            attempts: 0,
-        });
-        let letter = Box::new(DeadLetter {
-            id: 0,
-            broker: self.fanout.name.clone(),
-            trigger: plan.name.clone(),
-            key: trigger.key,
-            destination: plan.subscriber.url().to_owned(),
-            reason,
-            detail,
-            failed_at: SystemTime::now(),
-            attempts: entry.log.map_or_else(AttemptLog::default, |log| *log),
-            event: entry.event,
-            sink,
-        });
-        Burial { letter, ticket: entry.ticket }
-    }
-
     /// Sees to it that the lane looks again when something may start.
     fn arm(self: &Rc<Self>, state: &mut State, now: Instant) {
         let Some(at) = state.look_again_at(now) else { return };
@@ -468,11 +495,6 @@ impl Lane {
         });
         state.timer = Some((at, handle.abort_handle()));
     }
-}
-
-struct Burial {
-    letter: Box<DeadLetter>,
-    ticket: Option<Ticket>,
 }
 
 #[cfg(test)]

@@ -17,10 +17,21 @@ pub(crate) struct Queue {
     ready: VecDeque<Entry>,
     /// May start at their time.
     delayed: BinaryHeap<Delayed>,
-    /// Keys that have an entry ready, delayed or under way, and the entries that wait behind it.
-    keys: HashMap<Box<str>, VecDeque<Entry>>,
+    /// Keys that have an entry ready, delayed or under way.
+    keys: HashMap<Box<str>, Key>,
     behind: usize,
+    /// Entries that the overflow lent, and their bytes.
+    borrowed: (usize, usize),
     turn: u64,
+}
+
+/// A key whose events are delivered one after the other.
+#[derive(Debug, Default)]
+struct Key {
+    /// The entries that wait behind the one that holds it.
+    behind: VecDeque<Entry>,
+    /// Whether its entries came from the log. Those of one key never wait in both places.
+    is_of_log: bool,
 }
 
 #[derive(Debug)]
@@ -33,37 +44,68 @@ struct Delayed {
 impl Queue {
     /// Takes on an entry; `ordered` ones wait behind an earlier one of their key.
     pub(crate) fn push(&mut self, mut entry: Entry, ordered: bool) {
+        self.count(&entry, true);
         if ordered {
             entry.holds_key = true;
             let key = order_key(&entry.event);
-            if let Some(behind) = self.keys.get_mut(key) {
-                behind.push_back(entry);
+            if let Some(key) = self.keys.get_mut(key) {
+                key.behind.push_back(entry);
                 self.behind += 1;
                 return;
             }
-            self.keys.insert(key.into(), VecDeque::new());
+            let is_of_log = entry.is_of_log();
+            self.keys.insert(key.into(), Key { is_of_log, behind: VecDeque::new() });
         }
-        self.ready.push_back(entry);
+        self.put_first(entry);
     }
 
     /// Takes on an entry that must not start before `due`. It keeps the place of its key.
     pub(crate) fn push_delayed(&mut self, entry: Entry, due: Instant) {
+        self.count(&entry, true);
+        self.delay(entry, due);
+    }
+
+    fn delay(&mut self, mut entry: Entry, due: Instant) {
+        entry.not_before = Some(due);
         self.turn += 1;
         self.delayed.push(Delayed { due, turn: self.turn, entry });
     }
 
+    /// Puts an entry where its time says, nothing of its key being before it.
+    fn put_first(&mut self, entry: Entry) {
+        match entry.not_before {
+            Some(due) => self.delay(entry, due),
+            None => self.ready.push_back(entry),
+        }
+    }
+
+    /// Whether events of that key, from the log, are in this lane: then the next one belongs behind.
+    pub(crate) fn is_here(&self, key: &str) -> bool {
+        self.keys.get(key).is_some_and(|key| key.is_of_log)
+    }
+
     /// Lets the next entry of a key go on, after the one that held it has ended.
     pub(crate) fn end_key(&mut self, key: &str) {
-        let Some(behind) = self.keys.get_mut(key) else { return };
-        match behind.pop_front() {
+        let Some(found) = self.keys.get_mut(key) else { return };
+        match found.behind.pop_front() {
             Some(next) => {
                 self.behind -= 1;
-                self.ready.push_back(next);
+                self.put_first(next);
             }
             None => {
                 self.keys.remove(key);
             }
         }
+    }
+
+    /// Takes out what waits behind an entry of the log, and forgets the key: all of it leaves.
+    pub(crate) fn take_key(&mut self, key: &str) -> VecDeque<Entry> {
+        let behind = self.keys.remove(key).map(|key| key.behind).unwrap_or_default();
+        self.behind -= behind.len();
+        for entry in &behind {
+            self.count(entry, false);
+        }
+        behind
     }
 
     /// The entry that may start at `now`: retries first, because they have waited.
@@ -76,10 +118,15 @@ impl Queue {
 
     /// Takes out what [`Queue::peek`] shows.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<Entry> {
-        if self.delayed.peek().is_some_and(|delayed| delayed.due <= now) {
-            return self.delayed.pop().map(|delayed| delayed.entry);
+        let entry = if self.delayed.peek().is_some_and(|delayed| delayed.due <= now) {
+            self.delayed.pop().map(|delayed| delayed.entry)
+        } else {
+            self.ready.pop_front()
+        };
+        if let Some(entry) = &entry {
+            self.count(entry, false);
         }
-        self.ready.pop_front()
+        entry
     }
 
     /// When the next delayed entry may start.
@@ -97,19 +144,76 @@ impl Queue {
         self.ready.len() + self.delayed.len() + self.behind
     }
 
+    /// Waiting entries that the overflow lent, and their bytes.
+    pub(crate) fn borrowed(&self) -> (usize, usize) {
+        self.borrowed
+    }
+
+    /// Takes out the waiting entries of the log that `leaves` takes; with a key's first one all that
+    /// wait behind it, in their order. A key whose first one is under way stays.
+    pub(crate) fn take_of_log(&mut self, leaves: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let goes = |entry: &Entry| entry.is_of_log() && leaves(entry);
+        if !self.ready.iter().chain(self.delayed.iter().map(|d| &d.entry)).any(goes) {
+            return Vec::new();
+        }
+        let mut gone = Vec::new();
+        let (leaving, staying) = std::mem::take(&mut self.ready).into_iter().partition(goes);
+        self.ready = staying;
+        let (late, staying): (Vec<Delayed>, Vec<Delayed>) =
+            std::mem::take(&mut self.delayed).into_iter().partition(|d| goes(&d.entry));
+        self.delayed = staying.into();
+        let late = late.into_iter().map(|delayed| delayed.entry);
+        let leaving: VecDeque<Entry> = leaving;
+        for first in leaving.into_iter().chain(late) {
+            self.count(&first, false);
+            let behind = first.holds_key.then(|| order_key(&first.event).to_owned());
+            gone.push(first);
+            if let Some(key) = behind {
+                gone.extend(self.take_key(&key));
+            }
+        }
+        gone
+    }
+
+    /// Takes out what the overflow lent.
+    pub(crate) fn take_borrowed(&mut self) -> Vec<Entry> {
+        let (staying, gone) = self.drain().into_iter().partition(Entry::is_of_log);
+        let staying: Vec<Entry> = staying;
+        for entry in staying {
+            let holds_key = entry.holds_key;
+            self.push(entry, holds_key);
+        }
+        gone
+    }
+
     /// Takes all entries out.
     pub(crate) fn drain(&mut self) -> Vec<Entry> {
         let mut entries: Vec<Entry> = self.ready.drain(..).collect();
         entries.extend(self.delayed.drain().map(|delayed| delayed.entry));
-        entries.extend(self.keys.drain().flat_map(|(_, behind)| behind));
+        entries.extend(self.keys.drain().flat_map(|(_, key)| key.behind));
         self.behind = 0;
+        self.borrowed = (0, 0);
         entries
     }
 
     /// All waiting entries, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         let delayed = self.delayed.iter().map(|delayed| &delayed.entry);
-        self.ready.iter().chain(delayed).chain(self.keys.values().flatten())
+        self.ready.iter().chain(delayed).chain(self.keys.values().flat_map(|key| &key.behind))
+    }
+
+    fn count(&mut self, entry: &Entry, comes: bool) {
+        if entry.is_of_log() {
+            return;
+        }
+        let (events, bytes) = &mut self.borrowed;
+        if comes {
+            *events += 1;
+            *bytes += entry.event.cost();
+        } else {
+            *events -= 1;
+            *bytes -= entry.event.cost();
+        }
     }
 }
 
@@ -136,11 +240,11 @@ impl Eq for Delayed {}
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
-    use channel::{Draft, Event, SpecVersion};
+    use channel::{Beside, Draft, Event, Home, Lease, Position, SpecVersion};
 
-    use super::*;
+    use super::{super::entry::SharedLease, *};
 
     fn event(id: &str, key: &str) -> Event {
         let mut draft = Draft::new(SpecVersion::V10);
@@ -151,7 +255,14 @@ mod tests {
     }
 
     fn entry(id: &str, key: &str, now: Instant) -> Entry {
-        Entry::new(event(id, key), None, now)
+        struct Nobody;
+        impl Home for Nobody {
+            fn settle(&self, _position: Position, _event: &Event) {}
+            fn lend_again(&self, _position: Position, _event: Event, _beside: Option<Beside>) {}
+        }
+        let event = event(id, key);
+        let lease = Lease::new(event.clone(), Position(0), false, Arc::new(Nobody));
+        Entry::new(event, SharedLease::new(lease).ticket(), now)
     }
 
     fn popped(queue: &mut Queue, now: Instant) -> Vec<String> {

@@ -24,6 +24,9 @@ const OTHERS_BUSY_WAIT: Duration = Duration::from_millis(5);
 /// Deliveries that a lane may let follow one another while another worker's lane starves.
 const TURNS_MAX: u32 = 16;
 
+/// Entries of an ordered overflow that a lane holds, so that a key that waits does not hold up the others.
+const ORDERED_WINDOW: usize = 256;
+
 /// How long a lane waits before it looks again whether the dead letters have room.
 const DEAD_LETTERS_FULL_WAIT: Duration = Duration::from_secs(1);
 
@@ -42,7 +45,20 @@ pub(super) struct State {
     pub(super) breaker: Rc<RefCell<Breaker>>,
     /// Entries that ended while the dead letters were full. While there are any, nothing starts.
     pub(super) doomed: VecDeque<Doomed>,
+    /// Entries on their way into the overflow, in their order; counted as waiting.
+    pub(super) leaving: VecDeque<Entry>,
+    /// Entries of the batch that is being stored there.
+    pub(super) storing: usize,
+    /// Entries whose attempts are being written down before the process ends.
+    pub(super) amending: usize,
+    /// Whether a task runs that stores what leaves.
+    pub(super) mover: bool,
+    /// The task that borrows from the overflow, and whether it waits to be let.
+    pub(super) borrower: Option<AbortHandle>,
+    pub(super) borrower_waits: bool,
     pub(super) retired: bool,
+    /// The process ends: nothing starts any more, because what waits outlives it.
+    pub(super) stopping: bool,
     /// Whether events wait because the worker takes them in faster than it delivers.
     pub(super) is_pressed: bool,
     /// What an attempt takes on average, in seconds.
@@ -58,7 +74,8 @@ impl State {
     pub(super) fn admit(&mut self, trigger: &Trigger, now: Instant) -> Option<breaker::Ticket> {
         self.blocked_until = None;
         let is_busy = self.in_flight >= self.concurrency.limit().get();
-        if self.retired || is_busy || !self.doomed.is_empty() {
+        let is_held = self.retired || self.stopping || trigger.plan.paused;
+        if is_held || is_busy || !self.doomed.is_empty() {
             return None;
         }
         self.left_until = self.left_until.filter(|until| now < *until);
@@ -83,6 +100,29 @@ impl State {
                 None
             }
         }
+    }
+
+    /// Whether nothing will start soon, for another reason than that others are under way.
+    pub(super) fn is_shut(&self, trigger: &Trigger, now: Instant) -> bool {
+        trigger.plan.paused
+            || matches!(self.breaker.borrow().state(), breaker::State::Open { until } if now < until)
+    }
+
+    /// Whether the lane wants more of what the overflow holds: about as much as it can deliver; one
+    /// entry while it is shut, so that the first of them grows old where it is seen.
+    pub(super) fn wants_more(&self, trigger: &Trigger, now: Instant, bytes_max: usize) -> bool {
+        if self.retired || self.stopping || !self.doomed.is_empty() {
+            return false;
+        }
+        let (events, bytes) = self.queue.borrowed();
+        let window = if self.is_shut(trigger, now) {
+            1
+        } else if trigger.plan.ordered {
+            ORDERED_WINDOW
+        } else {
+            2 * usize::try_from(self.concurrency.limit().get()).unwrap_or(1)
+        };
+        events == 0 || (events < window && bytes < bytes_max)
     }
 
     /// A delivery of this lane that ends looks again by itself; another worker's does not.
@@ -152,6 +192,13 @@ impl State {
         entry.done();
     }
 
+    /// Ends a waiting entry that nobody will deliver.
+    pub(super) fn purge(&mut self, entry: Entry) {
+        self.tally.waiting -= 1;
+        self.tally.purged += 1;
+        entry.done();
+    }
+
     /// Ends what the dead letters had no room for, with its trigger.
     pub(super) fn purge_doomed(&mut self) {
         for doomed in std::mem::take(&mut self.doomed) {
@@ -163,7 +210,7 @@ impl State {
 
     /// When something may start that may not start now, if time alone decides it.
     pub(super) fn look_again_at(&self, now: Instant) -> Option<Instant> {
-        if self.retired {
+        if self.retired || self.stopping {
             None
         } else if self.doomed.is_empty() {
             // One that is due already waits for something else than its time.

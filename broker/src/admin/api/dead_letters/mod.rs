@@ -201,8 +201,9 @@ pub(crate) async fn purge(
 ) -> Result<Json<Purged>, Problem> {
     let choice = Choice::of_body(request::json(request).await?)?;
     let mut purged = 0;
-    for (broker, selection) in choice.brokers(&admin.control.inventory.load_full()) {
-        let count = broker.fanout.dead_letters.purge(&selection);
+    let inventory = admin.control.inventory.load_full();
+    for (broker, selection) in choice.brokers(&inventory) {
+        let count = broker.fanout.dead_letters.purge(&selection).await;
         let name = &broker.fanout.name;
         tracing::info!(broker = %name, count, choice = ?selection, "dead letters were purged");
         purged += count;
