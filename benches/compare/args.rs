@@ -34,7 +34,11 @@ pub(crate) struct Args {
     /// Worker threads of each server [default: one a core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
-    /// The comparisons to make [default: fan-out,triggers]
+    /// Compare this channel with the one in memory, by events a second (kafka and nats are found by
+    /// CATCHMENT_KAFKA_BOOTSTRAP_SERVERS and CATCHMENT_NATS_URL)
+    #[arg(long, value_enum, default_value_t = Channel::Memory)]
+    pub(crate) channel: Channel,
+    /// The comparisons to make [default: fan-out,triggers; with --channel: channel]
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<Comparison>,
     /// How often to try a run during which other processes took more than 0.2 cores
@@ -71,6 +75,7 @@ impl Args {
     /// The comparisons that were asked for.
     pub(crate) fn comparisons(&self) -> &[Comparison] {
         match self.only.as_slice() {
+            [] if self.channel != Channel::Memory => &[Comparison::Channel],
             [] => &[Comparison::FanOut, Comparison::Triggers],
             only => only,
         }
@@ -101,8 +106,35 @@ pub(crate) enum Comparison {
     FanOut,
     /// many triggers of which one matches / one trigger
     Triggers,
+    /// catchment with --channel / catchment in memory
+    Channel,
     /// bare hyper / bare hyper: what the method cannot tell apart
     Noise,
+}
+
+/// Where the broker keeps its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Channel {
+    /// In memory
+    Memory,
+    /// In files
+    Disk,
+    /// In a Kafka topic of one partition a worker
+    Kafka,
+    /// In a JetStream stream
+    Nats,
+}
+
+impl Channel {
+    /// The kind that a manifest names.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Memory => "InMemoryChannel",
+            Self::Disk => "DiskChannel",
+            Self::Kafka => "KafkaChannel",
+            Self::Nats => "NatsJetStreamChannel",
+        }
+    }
 }
 
 /// The parts that this executable plays when it starts itself.

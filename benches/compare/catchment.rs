@@ -14,7 +14,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Failure, machine,
+    Failure,
+    args::Channel,
+    machine,
     process::{Process, pause},
 };
 
@@ -81,13 +83,14 @@ impl Catchment {
     pub(crate) fn start(
         executable: &Path,
         routes: Routes,
+        channel: Channel,
         sinks: &[SocketAddr],
         workers: usize,
     ) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let manifests = folder.path().join("manifests");
         fs::create_dir(&manifests)?;
-        write_manifests(&manifests, &routes.triggers(sinks))?;
+        write_manifests(&manifests, channel, &routes.triggers(sinks))?;
         let log = folder.path().join("log");
         let mut command = Command::new(executable);
         command.arg("serve").arg(&manifests).arg("--data").arg(folder.path().join("data"));
@@ -178,12 +181,12 @@ const BROKER: &str = "\
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: memory
+  name: channel
   namespace: default
 data:
   channel-template-spec: |
     apiVersion: messaging.knative.dev/v1
-    kind: InMemoryChannel
+    kind: KIND
 ---
 apiVersion: eventing.knative.dev/v1
 kind: Broker
@@ -194,15 +197,15 @@ spec:
   config:
     apiVersion: v1
     kind: ConfigMap
-    name: memory
+    name: channel
     namespace: default
 ";
 
 /// Keeps each file well under the size that the broker reads.
 const TRIGGERS_A_FILE: usize = 500;
 
-fn write_manifests(folder: &Path, triggers: &[Trigger]) -> Result<(), Failure> {
-    fs::write(folder.join("broker.yaml"), BROKER)?;
+fn write_manifests(folder: &Path, channel: Channel, triggers: &[Trigger]) -> Result<(), Failure> {
+    fs::write(folder.join("broker.yaml"), BROKER.replace("KIND", channel.kind()))?;
     let mut number = 0;
     for (file, triggers) in triggers.chunks(TRIGGERS_A_FILE).enumerate() {
         let mut text = String::new();

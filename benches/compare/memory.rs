@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Failure,
-    args::Args,
+    args::{Args, Channel},
     catchment::{self, Routes},
     load::Order,
     machine,
@@ -38,7 +38,8 @@ pub(crate) struct Found {
 /// Sends `args.events` events, each trigger's type in turn.
 pub(crate) fn measure(args: &Args) -> Result<Found, Failure> {
     let bench = Bench { args, executable: catchment::executable()? };
-    let row = Row { server: Server::Catchment(Routes::Each(TRIGGERS)), fan_out: 1 };
+    let row =
+        Row { server: Server::Catchment(Routes::Each(TRIGGERS), Channel::Memory), fan_out: 1 };
     let mut stage = Stage::set(&bench, row)?;
     let idle = machine::memory(stage.pid())?;
     let played = stage.play(Order::Events(args.events));

@@ -8,7 +8,7 @@ use crate::{
     args::Args,
     machine,
     round::{FOREIGN_MAX, Rounds, Sample, Void},
-    scenario::{Pair, Row},
+    scenario::{Figure, Pair, Row},
 };
 
 /// All that was found.
@@ -40,6 +40,8 @@ struct RatioReport {
     /// One for each round in which both rows are valid.
     ratios: Vec<f64>,
     median: Option<f64>,
+    /// Whether more is better.
+    is_rate: bool,
     reach: Option<f64>,
     /// Whether other processes disturbed one of the runs.
     is_disturbed: bool,
@@ -72,8 +74,9 @@ impl Report {
     /// Whether no ratio missed its mark in every round.
     pub(crate) fn is_reached(&self) -> bool {
         self.ratios.iter().all(|ratio| {
-            let least = ratio.ratios.iter().copied().reduce(f64::min);
-            ratio.reach.zip(least).is_none_or(|(reach, least)| least <= reach)
+            let better = if ratio.is_rate { f64::max } else { f64::min };
+            let best = ratio.ratios.iter().copied().reduce(better);
+            best.is_none_or(|best| ratio.reaches(best) != Some(false))
         })
     }
 }
@@ -88,15 +91,27 @@ impl RatioReport {
             .zip(runs(pair.below))
             .filter_map(|(above, below)| above.as_ref().ok().zip(below.as_ref().ok()))
             .collect();
+        let is_rate = pair.figure == Figure::Rate;
+        let figure = |sample: &Sample| {
+            if is_rate { sample.events_per_second } else { sample.server_us }
+        };
         let ratios: Vec<f64> =
-            both.iter().map(|(above, below)| above.server_us / below.server_us).collect();
+            both.iter().map(|(above, below)| figure(above) / figure(below)).collect();
         Self {
             name: pair.to_string(),
             median: Spread::of(ratios.iter().copied()).map(|spread| spread.median),
             ratios,
+            is_rate,
             reach: pair.reach,
             is_disturbed: both.iter().any(|(a, b)| is_disturbed(a) || is_disturbed(b)),
         }
+    }
+}
+
+impl RatioReport {
+    /// Whether `ratio` is within the mark, when there is one.
+    fn reaches(&self, ratio: f64) -> Option<bool> {
+        self.reach.map(|reach| if self.is_rate { ratio >= reach } else { ratio <= reach })
     }
 }
 
@@ -160,7 +175,11 @@ impl fmt::Display for Report {
         for row in &self.rows {
             writeln!(f, "{row}")?;
         }
-        writeln!(f, "\n{:64} {:>20} {:>8}", "server's CPU an event, ratio", "", "reach")?;
+        writeln!(
+            f,
+            "\n{:64} {:>20} {:>8}",
+            "server's CPU an event, or events a second: ratio", "", "reach"
+        )?;
         for ratio in &self.ratios {
             writeln!(f, "{ratio}")?;
         }
@@ -207,11 +226,12 @@ impl fmt::Display for RatioReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.is_disturbed { "*" } else { "" };
         let spread = Spread::text(self.ratios.iter().copied(), 2);
-        let reach = self.reach.map_or_else(|| "-".to_owned(), |reach| format!("<= {reach}"));
-        let verdict = match (self.median, self.reach) {
-            (Some(median), Some(reach)) if median <= reach => "reached",
-            (Some(_), Some(_)) => "missed",
-            _ => "",
+        let sign = if self.is_rate { ">=" } else { "<=" };
+        let reach = self.reach.map_or_else(|| "-".to_owned(), |reach| format!("{sign} {reach}"));
+        let verdict = match self.median.and_then(|median| self.reaches(median)) {
+            Some(true) => "reached",
+            Some(false) => "missed",
+            None => "",
         };
         write!(f, "{:64} {:>20} {reach:>8} {verdict}", self.name, format!("{spread}{mark}"))
     }

@@ -74,7 +74,7 @@ impl<'a> Rounds<'a> {
     pub(crate) fn new(args: &'a Args) -> Result<Self, Failure> {
         let pairs = scenario::pairs(args);
         let rows = scenario::rows(&pairs);
-        let has_broker = rows.iter().any(|row| matches!(row.server, Server::Catchment(_)));
+        let has_broker = rows.iter().any(|row| matches!(row.server, Server::Catchment(..)));
         let executable = if has_broker { catchment::executable()? } else { PathBuf::new() };
         let rows = rows.into_iter().map(|row| (row, Vec::new())).collect();
         Ok(Self { bench: Bench { args, executable }, pairs, rows })
@@ -176,8 +176,8 @@ impl Stage {
                 let port: u16 = process.read(START_MAX)?;
                 (Running::Hyper(process), (Ipv4Addr::LOCALHOST, port).into(), 1)
             }
-            Server::Catchment(routes) => {
-                let broker = Catchment::start(&bench.executable, routes, &sinks, workers)?;
+            Server::Catchment(routes, channel) => {
+                let broker = Catchment::start(&bench.executable, routes, channel, &sinks, workers)?;
                 let address = broker.address;
                 let types = if let Routes::Each(count) = routes { count.into() } else { 1 };
                 (Running::Catchment(broker), address, types)

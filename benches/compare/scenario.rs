@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    args::{Args, Comparison},
+    args::{Args, Channel, Comparison},
     catchment::Routes,
 };
 
@@ -23,7 +23,7 @@ pub(crate) enum Server {
     /// The bare forwarder; `again` when it is compared with itself.
     Hyper { again: bool },
     /// The broker.
-    Catchment(Routes),
+    Catchment(Routes, Channel),
 }
 
 impl Row {
@@ -32,7 +32,7 @@ impl Row {
     }
 
     const fn catchment(fan_out: u16) -> Self {
-        Self { server: Server::Catchment(Routes::All), fan_out }
+        Self { server: Server::Catchment(Routes::All, Channel::Memory), fan_out }
     }
 }
 
@@ -42,25 +42,43 @@ impl fmt::Display for Row {
         match self.server {
             Server::Hyper { again: false } => write!(f, "bare hyper, fan-out {fan_out}"),
             Server::Hyper { again: true } => write!(f, "bare hyper again, fan-out {fan_out}"),
-            Server::Catchment(Routes::All) => write!(f, "catchment, fan-out {fan_out}"),
-            Server::Catchment(Routes::OneOf(count)) => write!(f, "catchment, 1 of {count} matches"),
-            Server::Catchment(Routes::Each(count)) => write!(f, "catchment, {count} triggers"),
+            Server::Catchment(Routes::All, Channel::Memory) => {
+                write!(f, "catchment, fan-out {fan_out}")
+            }
+            Server::Catchment(Routes::All, channel) => {
+                write!(f, "catchment on {channel:?}, fan-out {fan_out}")
+            }
+            Server::Catchment(Routes::OneOf(count), _) => {
+                write!(f, "catchment, 1 of {count} matches")
+            }
+            Server::Catchment(Routes::Each(count), _) => write!(f, "catchment, {count} triggers"),
         }
     }
 }
 
-/// Two rows whose CPU an event is divided in each round.
+/// What of two rows is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// CPU an event of the server: the less the better.
+    Cpu,
+    /// Events a second: the more the better.
+    Rate,
+}
+
+/// Two rows that are divided in each round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pair {
     pub(crate) above: Row,
     pub(crate) below: Row,
-    /// The ratio to stay at or under.
+    pub(crate) figure: Figure,
+    /// The ratio to stay at or under, or of a rate at or over.
     pub(crate) reach: Option<f64>,
 }
 
 impl fmt::Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} / {}", self.above, self.below)
+        let figure = if self.figure == Figure::Rate { ", events a second" } else { "" };
+        write!(f, "{} / {}{figure}", self.above, self.below)
     }
 }
 
@@ -75,6 +93,9 @@ const FORWARD_REACH: f64 = 1.3;
 /// The most that many triggers may cost over one.
 const TRIGGERS_REACH: f64 = 1.1;
 
+/// The least that a durable channel may do of what memory does.
+const CHANNEL_REACH: f64 = 0.5;
+
 /// The pairs that `args` asks for.
 pub(crate) fn pairs(args: &Args) -> Vec<Pair> {
     let mut pairs = Vec::new();
@@ -83,19 +104,31 @@ pub(crate) fn pairs(args: &Args) -> Vec<Pair> {
             Comparison::FanOut => pairs.extend(args.fan_out.iter().map(|fan_out| Pair {
                 above: Row::catchment(*fan_out),
                 below: Row::hyper(*fan_out),
+                figure: Figure::Cpu,
                 reach: Some(FORWARD_REACH),
             })),
             Comparison::Triggers => pairs.push(Pair {
                 above: Row {
-                    server: Server::Catchment(Routes::OneOf(args.triggers)),
+                    server: Server::Catchment(Routes::OneOf(args.triggers), Channel::Memory),
                     ..Row::catchment(1)
                 },
                 below: Row::catchment(1),
+                figure: Figure::Cpu,
                 reach: Some(TRIGGERS_REACH),
+            }),
+            Comparison::Channel => pairs.push(Pair {
+                above: Row {
+                    server: Server::Catchment(Routes::All, args.channel),
+                    ..Row::catchment(1)
+                },
+                below: Row::catchment(1),
+                figure: Figure::Rate,
+                reach: (args.channel == Channel::Disk).then_some(CHANNEL_REACH),
             }),
             Comparison::Noise => pairs.extend(args.fan_out.iter().map(|fan_out| Pair {
                 above: Row { server: Server::Hyper { again: true }, fan_out: *fan_out },
                 below: Row::hyper(*fan_out),
+                figure: Figure::Cpu,
                 reach: None,
             })),
         }
