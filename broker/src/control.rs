@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use dispatcher::{
     Fanout, HeldTally, LaneReport, Pauses, Selection, Tally, Trigger, breaker, http::ClientCounters,
 };
 use futures_util::future::join_all;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     ingress::{BoundTally, Connections, IngressTally},
@@ -55,6 +56,27 @@ pub struct TriggerState {
     pub filter: serde_json::Value,
     /// The trigger at work, or why there is none.
     pub running: Result<Arc<Trigger>, NotReady>,
+    /// Who paused it, if somebody did.
+    pub paused: Option<PausedBy>,
+}
+
+/// Who wants a trigger to deliver nothing for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PausedBy {
+    /// The annotation in its manifest.
+    Manifest,
+    /// An operator, over the API.
+    Operator,
+}
+
+impl PausedBy {
+    /// The name that users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 /// Why a resource is not at work.
@@ -177,28 +199,62 @@ pub struct Control {
     /// Open connections of the way in.
     pub connections: Arc<Connections>,
     workers: Vec<Mailbox>,
+    /// Asks whoever runs the resources to look at them again.
+    looks: mpsc::Sender<Look>,
     is_ready: AtomicBool,
     is_ending: AtomicBool,
     is_draining: Arc<AtomicBool>,
 }
 
+/// A wish that the resources are looked at again, because something beside them has changed; answered
+/// when that is done.
+pub type Look = oneshot::Sender<()>;
+
+/// Wishes that may wait; more would ask for the same.
+const LOOKS_LEN: usize = 16;
+
+/// How long to wait until a change is at work.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Control {
-    /// The handle to `workers`. Not ready until [`Control::set_ready`].
+    /// The handle to `workers`, and what it wishes for. Not ready until [`Control::set_ready`].
     pub fn new(
         workers: Vec<Mailbox>,
         budget: Arc<Budget>,
         connections: Arc<Connections>,
         is_draining: Arc<AtomicBool>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> (Arc<Self>, mpsc::Receiver<Look>) {
+        let (looks, wished) = mpsc::channel(LOOKS_LEN);
+        let control = Arc::new(Self {
             inventory: ArcSwap::default(),
             budget,
             connections,
             workers,
+            looks,
             is_ready: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             is_draining,
-        })
+        });
+        (control, wished)
+    }
+
+    /// Asks that the resources are looked at again, and waits until that is done, at most 5 s.
+    pub async fn look_again(&self) {
+        let (look, done) = oneshot::channel();
+        let asked = async {
+            if self.looks.send(look).await.is_ok() {
+                // Whoever runs the resources may be ending: then nothing changes any more.
+                done.await.unwrap_or_default();
+            }
+        };
+        if tokio::time::timeout(LOOK_TIMEOUT, asked).await.is_err() {
+            tracing::warn!("a change is not at work yet: others take long");
+        }
+    }
+
+    /// Asks for the same without waiting; when many wish for it already, one of them will do.
+    pub fn look_soon(&self) {
+        drop(self.looks.try_send(oneshot::channel().0));
     }
 
     /// Says that the first full set of resources is at work.
@@ -353,7 +409,7 @@ mod tests {
     async fn a_stuck_worker_is_left_out_of_the_books() {
         let (stuck, _unread) = Mailbox::open();
         let (working, mut commands) = Mailbox::open();
-        let control = Control::new(
+        let (control, _looks) = Control::new(
             vec![stuck, working],
             Budget::new(1),
             Connections::new(1, 1),
@@ -371,7 +427,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_breaker_is_closed_in_every_worker_and_the_answer_says_what_that_changed() {
         let (mailboxes, commands): (Vec<_>, Vec<_>) = (0..4).map(|_| Mailbox::open()).unzip();
-        let control =
+        let (control, _looks) =
             Control::new(mailboxes, Budget::new(1), Connections::new(1, 1), Arc::default());
         let states = [Some(breaker::State::HalfOpen), Some(breaker::State::Closed), None];
         let mut commands = commands;

@@ -15,7 +15,7 @@ use dispatcher::{
 
 use crate::{
     config::Settings,
-    control::{BrokerState, Control, Inventory, NotReady, TriggerState},
+    control::{BrokerState, Control, Inventory, NotReady, PausedBy, TriggerState},
     ingress::{Admission, Gates},
     manifest::{Resource, Snapshot, broker_of},
     spec::BrokerSpec,
@@ -182,9 +182,14 @@ impl Controller {
             if let Ok(trigger) = &running {
                 by_broker.entry(broker.clone()).or_default().push(Arc::clone(trigger));
             }
+            let paused = running.as_ref().ok().filter(|trigger| trigger.plan.paused).map(|_| {
+                let of_broker = self.brokers.get(&broker);
+                let is_operators = of_broker.is_some_and(|running| running.state.pauses.has(name));
+                if is_operators { PausedBy::Operator } else { PausedBy::Manifest }
+            });
             let filter = filter_as_written(&resource.spec);
-            states
-                .insert(name.clone(), TriggerState { name: name.clone(), broker, filter, running });
+            let state = TriggerState { name: name.clone(), broker, filter, running, paused };
+            states.insert(name.clone(), state);
         }
         for (name, known) in &self.triggers {
             let is_ready = states.get(name).is_some_and(|state| state.running.is_ok());
@@ -286,9 +291,14 @@ impl Controller {
             self.triggers.keys().filter(|name| !states.contains_key(*name)).cloned().collect();
         let gone = gone.iter().filter_map(|name| self.triggers.remove(name));
         let gone: Vec<_> = gone.map(|known| known.running).collect();
+        gone.iter().for_each(|trigger| trigger.usage.keep(false));
         self.ended.extend(gone);
         if self.ended.is_empty() {
             return;
+        }
+        for running in self.brokers.values() {
+            let fanout = &running.state.fanout;
+            self.tell_workers(|| Command::Refresh { fanout: Arc::clone(fanout) }).await;
         }
         // Workers take orders in turn: once they answer, no lane of these triggers puts anything there.
         self.control.ask_all(|reply| Command::Pending { reply }).await;

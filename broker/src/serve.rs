@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use channel::Budget;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
@@ -25,7 +26,7 @@ use crate::{
     admin,
     cli::{Console, Failure, ServeArgs},
     config::{self, Settings},
-    control::{BrokerState, Control},
+    control::{BrokerState, Control, Look},
     controller::Controller,
     ingress::Connections,
     listen,
@@ -81,6 +82,10 @@ struct Process {
     settings: Arc<Settings>,
     control: Arc<Control>,
     controller: Controller,
+    /// Wishes that the resources are looked at again.
+    looks: mpsc::Receiver<Look>,
+    /// The resources as they were last told.
+    snapshot: Snapshot,
     /// `None` when the process brings its own resources.
     manifests: Option<Manifests>,
     workers: Vec<JoinHandle<io::Result<()>>>,
@@ -134,7 +139,7 @@ impl Process {
             mailboxes.push(mailbox);
             workers.push(thread);
         }
-        let control = Control::new(
+        let (control, looks) = Control::new(
             mailboxes,
             Budget::new(settings.memory.total_bytes_max),
             Arc::clone(&shared.connections),
@@ -149,6 +154,8 @@ impl Process {
             ),
             settings,
             control,
+            looks,
+            snapshot: Snapshot::default(),
             manifests,
             workers,
             draining: shared.draining,
@@ -163,7 +170,7 @@ impl Process {
             Some(manifests) => manifests.current(),
             None => built_in(admin_at),
         };
-        process.apply(&snapshot).await;
+        process.apply(snapshot).await;
         process.accept(sockets).await;
         process.control.set_ready();
         console.print(&format!(
@@ -200,7 +207,7 @@ impl Process {
         }
     }
 
-    async fn apply(&mut self, snapshot: &Snapshot) {
+    async fn apply(&mut self, snapshot: Snapshot) {
         for standing in &snapshot.problems {
             let problem = &standing.problem;
             if problem.is_error() {
@@ -209,7 +216,8 @@ impl Process {
                 tracing::warn!(%problem, "manifest may not do what it is meant to");
             }
         }
-        self.controller.apply(snapshot).await;
+        self.controller.apply(&snapshot).await;
+        self.snapshot = snapshot;
     }
 
     /// Follows the manifests until a signal comes, then ends in order.
@@ -220,7 +228,12 @@ impl Process {
             tokio::select! {
                 biased;
                 () = self.signals.next() => break,
-                snapshot = next_change(&mut self.manifests) => self.apply(&snapshot).await,
+                snapshot = next_change(&mut self.manifests) => self.apply(snapshot).await,
+                Some(look) = self.looks.recv() => {
+                    self.controller.apply(&self.snapshot).await;
+                    // Whoever wished for it may not wait for it.
+                    look.send(()).unwrap_or_default();
+                }
                 _ = expire.tick() => self.expire().await,
             }
         }

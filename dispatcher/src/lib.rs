@@ -52,6 +52,7 @@ pub mod filter;
 mod history;
 pub mod http;
 pub mod lane;
+mod lanes;
 mod notes;
 mod options;
 mod outcome;

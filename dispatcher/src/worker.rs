@@ -11,16 +11,17 @@ use std::{
 
 use arc_swap::Cache;
 use bytes::Bytes;
-use channel::{Envelope, Lease, Name, Reader, Waiting, clock};
+use channel::{Envelope, Name, Reader, Waiting, clock};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Fanout, Quota, Routes, Trigger, TriggerKey, TriggerPlan,
+    Fanout, Quota, TriggerKey, TriggerPlan,
     breaker::{self, Breaker},
-    dead_letter::{self, DeadLetter, SinkSender},
+    dead_letter::{DeadLetter, SinkSender},
     http::{Client, ClientCounters, Endpoint},
-    lane::{Lane, LaneReport, SharedLease},
+    lane::LaneReport,
+    lanes::Lanes,
     route::Scratch,
 };
 
@@ -166,6 +167,7 @@ impl Worker {
     pub fn refresh(&self, fanout: &Arc<Fanout>) {
         if let Some(lanes) = self.lanes(fanout) {
             lanes.refresh(&fanout.routes.load());
+            lanes.end_parked();
         }
     }
 
@@ -324,129 +326,5 @@ impl Worker {
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
-    }
-}
-
-/// The lanes of one broker in one worker.
-struct Lanes {
-    worker: Rc<Worker>,
-    fanout: Arc<Fanout>,
-    view: RefCell<View>,
-    /// The count of overflows in use when this worker last looked.
-    overflows_seen: Cell<u64>,
-}
-
-struct View {
-    /// The triggers that `places` follows.
-    routes: Arc<Routes>,
-    /// The lane of each trigger of `routes`, made when its first event comes.
-    places: Vec<Option<Rc<Lane>>>,
-    by_key: HashMap<TriggerKey, Rc<Lane>>,
-}
-
-impl Lanes {
-    fn new(worker: Rc<Worker>, fanout: Arc<Fanout>) -> Rc<Self> {
-        let routes = fanout.routes.load_full();
-        let places = vec![None; routes.triggers().len()];
-        let view = RefCell::new(View { routes, places, by_key: HashMap::new() });
-        Rc::new(Self { worker, fanout, view, overflows_seen: Cell::new(0) })
-    }
-
-    /// Reads the overflows that have come into use, whichever worker put something there: each lends
-    /// what it holds over the readers of all workers.
-    fn read_overflows(&self) {
-        let count = self.fanout.overflows.count();
-        if self.overflows_seen.replace(count) == count {
-            return;
-        }
-        let routes = Arc::clone(&self.view.borrow().routes);
-        for trigger in routes.triggers().iter().filter(|trigger| trigger.usage.overflows()) {
-            self.lane(trigger).borrow();
-        }
-    }
-
-    /// Gives an event to every lane that wants it; one that nobody wants is settled at once.
-    fn dispatch(&self, routes: &Arc<Routes>, lease: Lease, scratch: &mut Scratch) {
-        self.refresh(routes);
-        if lease.problem().is_some() {
-            dead_letter::bury_undecodable(&self.worker, &self.fanout, lease);
-            return;
-        }
-        let now = Instant::now();
-        let event = lease.event().clone();
-        let shared = SharedLease::new(lease);
-        // Held to the end, so that the first lane cannot settle what the others still want.
-        let own = shared.ticket();
-        routes.table().matches(&event, scratch, |place| {
-            if let Some(lane) = self.place(routes, place) {
-                lane.offer(event.clone(), shared.ticket(), now);
-            }
-        });
-        own.done();
-    }
-
-    fn place(&self, routes: &Routes, place: u32) -> Option<Rc<Lane>> {
-        let index = usize::try_from(place).ok()?;
-        if let Some(Some(lane)) = self.view.borrow().places.get(index) {
-            return Some(Rc::clone(lane));
-        }
-        let lane = self.lane(routes.triggers().get(index)?);
-        if let Some(slot) = self.view.borrow_mut().places.get_mut(index) {
-            *slot = Some(Rc::clone(&lane));
-        }
-        Some(lane)
-    }
-
-    fn lane(&self, trigger: &Arc<Trigger>) -> Rc<Lane> {
-        let mut view = self.view.borrow_mut();
-        let lane = view.by_key.entry(trigger.key).or_insert_with(|| {
-            Lane::new(Rc::clone(&self.worker), Arc::clone(&self.fanout), Arc::clone(trigger))
-        });
-        Rc::clone(lane)
-    }
-
-    /// Follows a change of the triggers: lanes go on with their new plan, or end.
-    fn refresh(&self, routes: &Arc<Routes>) {
-        if Arc::ptr_eq(&self.view.borrow().routes, routes) {
-            return;
-        }
-        let now = Instant::now();
-        let mut view = self.view.borrow_mut();
-        let mut lanes = std::mem::take(&mut view.by_key);
-        view.places.clear();
-        for trigger in routes.triggers() {
-            let lane = lanes.remove(&trigger.key);
-            if let Some(lane) = &lane {
-                view.by_key.insert(trigger.key, Rc::clone(lane));
-            }
-            view.places.push(lane);
-        }
-        view.routes = Arc::clone(routes);
-        let staying: Vec<(Rc<Lane>, Arc<Trigger>)> = routes
-            .triggers()
-            .iter()
-            .filter_map(|trigger| {
-                Some((Rc::clone(view.by_key.get(&trigger.key)?), Arc::clone(trigger)))
-            })
-            .collect();
-        drop(view);
-        for (lane, trigger) in staying {
-            lane.update(trigger, now);
-        }
-        for lane in lanes.into_values() {
-            lane.retire();
-        }
-        // New triggers may have something waiting from before.
-        self.overflows_seen.set(u64::MAX);
-        self.read_overflows();
-    }
-
-    fn retire(&self) {
-        self.each(|lane| lane.retire());
-    }
-
-    fn each(&self, mut then: impl FnMut(&Rc<Lane>)) {
-        let lanes: Vec<_> = self.view.borrow().by_key.values().map(Rc::clone).collect();
-        lanes.iter().for_each(&mut then);
     }
 }

@@ -15,6 +15,7 @@ mod delivery;
 mod filters;
 mod manifests;
 mod outside;
+mod pause;
 mod program;
 mod quickstart;
 mod replies;

@@ -69,7 +69,7 @@ impl Bench {
     /// which is not ready. One manifest problem.
     pub(super) fn new() -> Self {
         let budget = Budget::new(1 << 20);
-        let control = Control::new(
+        let (control, _looks) = Control::new(
             Vec::new(),
             Arc::clone(&budget),
             Connections::new(10, 5),
@@ -232,7 +232,7 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
                 let filter = json!({"filter": {"attributes": {"type": "a"}}, "filters": []});
                 let broker = name("default/default");
                 let name = name(trigger);
-                (name.clone(), TriggerState { name, broker, filter, running })
+                (name.clone(), TriggerState { name, broker, filter, running, paused: None })
             })
             .collect(),
         problems: vec![Standing { problem, since: "2026-01-31T12:00:00Z".parse().unwrap() }],

@@ -56,6 +56,8 @@ pub(super) struct ServiceUnavailable(Problem);
         api::triggers::list,
         api::triggers::show,
         api::triggers::reset_breaker,
+        api::pause::pause,
+        api::pause::resume,
         api::dead_letters::list,
         api::dead_letters::redrive,
         api::dead_letters::purge,

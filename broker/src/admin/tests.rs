@@ -177,19 +177,21 @@ async fn triggers_are_shown_as_written_and_as_they_are() {
     let orders = json!({
         "namespace": "default", "name": "orders", "broker": "default/default",
         "subscriber": "http://127.0.0.1:9/take?x=1", "deadLetterSink": "http://127.0.0.1:10/",
-        "ready": true, "reason": null, "message": null, "ordered": true, "filter": filter,
+        "ready": true, "reason": null, "message": null, "paused": null, "ordered": true,
+        "filter": filter,
         "delivery": {
             "retry": 10, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S",
             "timeout": "PT10S", "retryAfterMax": "PT1H", "format": null,
         },
-        "breaker": "closed", "concurrency": 0, "counters": zero,
+        "breaker": "closed", "concurrency": 0, "overflow": {"events": 0, "bytes": 0},
+        "counters": zero,
     });
     let broken = json!({
         "namespace": "default", "name": "broken", "broker": "default/default",
         "subscriber": null, "deadLetterSink": null, "ready": false,
         "reason": "SubscriberUnresolved", "message": "spec.subscriber: is required",
-        "ordered": null, "filter": filter, "delivery": null, "breaker": null,
-        "concurrency": null, "counters": zero,
+        "paused": null, "ordered": null, "filter": filter, "delivery": null, "breaker": null,
+        "concurrency": null, "overflow": null, "counters": zero,
     });
     let both = json!({"items": [broken, orders]});
     assert_eq!(bench.get("/api/v1/triggers").await.json(), both);
@@ -249,7 +251,8 @@ async fn ready_means_loaded_and_not_shutting_down() {
     assert_eq!((ending.status, ending.text()), (503, "not ready: the process is shutting down\n"));
     assert_eq!(bench.get("/healthz").await.status, 200);
 
-    let empty = Control::new(Vec::new(), Budget::new(1), Connections::new(1, 1), Arc::default());
+    let (empty, _looks) =
+        Control::new(Vec::new(), Budget::new(1), Connections::new(1, 1), Arc::default());
     let loading = Bench::of(empty).get("/readyz").await;
     let text = "not ready: the resources are not loaded yet\n";
     assert_eq!((loading.status, loading.text()), (503, text));

@@ -5,6 +5,7 @@ mod entry;
 mod overflow;
 mod queue;
 mod state;
+mod take_on;
 mod tally;
 
 use std::{
@@ -15,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use channel::{Event, order_key};
 use tokio::sync::Notify;
 
 pub(crate) use entry::{Doomed, Entry, SharedLease, Ticket};
@@ -103,6 +103,7 @@ impl Lane {
             borrower: None,
             borrower_waits: false,
             retired: false,
+            is_parked: false,
             stopping: false,
             is_pressed: false,
             pace: 0.0,
@@ -122,94 +123,9 @@ impl Lane {
         Arc::clone(&self.trigger.borrow())
     }
 
-    /// Takes on an event that the filter took.
-    pub(crate) fn offer(self: &Rc<Self>, event: Event, ticket: Ticket, now: Instant) {
-        let trigger = self.trigger.borrow();
-        let mut state = self.state.borrow_mut();
-        if state.stopping {
-            // Its channel keeps it for the next process.
-            return;
-        }
-        state.tally.matched += 1;
-        let mut entry = Entry::new(event, ticket, now);
-        let goes_first = state.queue.len() == 0 && !trigger.plan.ordered;
-        if goes_first && let Some(pass) = state.admit(&trigger, now) {
-            state.tally.in_flight += 1;
-            state.start(&mut entry, pass, now);
-            drop(state);
-            self.spawn(entry);
-            return;
-        }
-        let bytes = entry.event.cost();
-        let waits_here = if trigger.plan.ordered {
-            self.waits_in_order_here(&mut state, &trigger, &entry, now)
-        } else {
-            !state.is_shut(&trigger, now) && trigger.usage.wait(bytes, self.worker.settings.lane)
-        };
-        if waits_here {
-            state.tally.waiting += 1;
-            state.queue.push(entry, trigger.plan.ordered);
-            self.pump(&mut state, &trigger, now);
-        } else {
-            self.overflow_or_bury(&mut state, &trigger, entry, now);
-        }
-    }
-
-    /// Whether an event of an ordered trigger waits in the lane, which then counts it: with those of
-    /// its key that are here; else only when nothing waits in the overflow.
-    fn waits_in_order_here(
-        self: &Rc<Self>,
-        state: &mut State,
-        trigger: &Trigger,
-        entry: &Entry,
-        now: Instant,
-    ) -> bool {
-        let (bytes, lane) = (entry.event.cost(), self.worker.settings.lane);
-        if state.queue.is_here(order_key(&entry.event)) {
-            if !trigger.usage.wait(bytes, lane) {
-                // The lane is full: other keys make room for one that must stay together.
-                self.let_leave(state, trigger, |_| true);
-                if !state.queue.is_here(order_key(&entry.event)) {
-                    return false;
-                }
-                trigger.usage.wait_again(bytes);
-            }
-            return true;
-        }
-        let overflows = !state.leaving.is_empty()
-            || state.storing > 0
-            || (trigger.usage.overflows() && trigger.overflow.depth().events > 0);
-        !overflows && !state.is_shut(trigger, now) && trigger.usage.wait(bytes, lane)
-    }
-
-    /// Lets an event that finds no place in the lane wait in the overflow, or ends it when that is full.
-    fn overflow_or_bury(
-        self: &Rc<Self>,
-        state: &mut State,
-        trigger: &Trigger,
-        mut entry: Entry,
-        now: Instant,
-    ) {
-        if !self.has_room(state, trigger, entry.event.cost()) {
-            state.tally.in_flight += 1;
-            let detail = Some("more waits for its trigger than may".to_owned());
-            let doomed = Doomed { entry: Box::new(entry), reason: Reason::Overflow, detail };
-            let Err(kept) = self.bury(state, trigger, doomed) else {
-                self.arm(state, now);
-                return;
-            };
-            // No room among the dead letters either: it waits beyond the bound, until the channel
-            // itself refuses, and is delivered when its turn comes.
-            state.tally.in_flight -= 1;
-            entry = *kept.entry;
-        }
-        state.tally.waiting += 1;
-        self.leave(state, trigger, entry);
-        self.feel_pressure(state);
-    }
-
     /// Goes on with a changed plan; deliveries under way end as they began.
     pub(crate) fn update(self: &Rc<Self>, trigger: Arc<Trigger>, now: Instant) {
+        self.unpark(now);
         if Arc::ptr_eq(&self.trigger.borrow(), &trigger) {
             return;
         }
@@ -231,8 +147,25 @@ impl Lane {
         self.wake(now);
     }
 
-    /// Ends the lane of a trigger that is deleted, and purges what waits; or of one that is not ready,
-    /// and leaves that in the overflow. What is under way ends.
+    /// Lets the lane of a trigger that is not ready stand still: its events wait in the overflow until
+    /// it is ready again. What is under way ends.
+    pub(crate) fn park(self: &Rc<Self>) {
+        self.state.borrow_mut().is_parked = true;
+        self.sweep(Instant::now(), true);
+    }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        self.state.borrow().is_parked
+    }
+
+    /// Goes on after [`Lane::park`].
+    fn unpark(self: &Rc<Self>, now: Instant) {
+        if std::mem::take(&mut self.state.borrow_mut().is_parked) {
+            self.wake(now);
+        }
+    }
+
+    /// Ends the lane of a deleted trigger: what waits is purged, what is under way ends.
     pub(crate) fn retire(self: &Rc<Self>) {
         let trigger = self.trigger();
         let mut state = self.state.borrow_mut();
@@ -245,19 +178,12 @@ impl Lane {
         if let Some(borrower) = state.borrower.take() {
             borrower.abort();
         }
-        let is_kept = trigger.usage.is_kept();
         for entry in state.queue.drain() {
             trigger.usage.stop_waiting(entry.event.cost());
-            if is_kept && (entry.is_of_log() || entry.attempts > entry.attempts_stored) {
-                self.keep_attempts(&mut state, &trigger, entry, Instant::now());
-            } else if !is_kept {
-                state.purge(entry);
-            }
+            state.purge(entry);
         }
-        if !is_kept {
-            for entry in std::mem::take(&mut state.leaving) {
-                state.purge(entry);
-            }
+        for entry in std::mem::take(&mut state.leaving) {
+            state.purge(entry);
         }
         state.purge_doomed();
     }
@@ -350,7 +276,7 @@ impl Lane {
                 state.tally.delivered += 1;
                 state.end(entry);
             }
-            End::Again(_) if state.retired && !trigger.usage.is_kept() => {
+            End::Again(_) if state.retired => {
                 state.tally.in_flight -= 1;
                 state.tally.purged += 1;
                 state.end(entry);
@@ -389,11 +315,11 @@ impl Lane {
         due: Instant,
     ) {
         let in_hand = due.saturating_duration_since(entry.born);
-        let is_soon = in_hand < self.worker.settings.after && !trigger.plan.paused;
-        if is_soon && !state.retired && !state.stopping {
+        let is_soon = in_hand < self.worker.settings.after;
+        if is_soon && !state.is_held(trigger) {
             trigger.usage.wait_again(entry.event.cost());
             state.queue.push_delayed(entry, due);
-        } else if state.retired || state.stopping {
+        } else if state.stopping {
             entry.not_before = Some(due);
             self.keep_attempts(state, trigger, entry, now);
         } else if trigger.plan.ordered {

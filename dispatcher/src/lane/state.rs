@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) borrower: Option<AbortHandle>,
     pub(super) borrower_waits: bool,
     pub(super) retired: bool,
+    /// Its trigger is not ready for now.
+    pub(super) is_parked: bool,
     /// The process ends: nothing starts any more, because what waits outlives it.
     pub(super) stopping: bool,
     /// Whether events wait because the worker takes them in faster than it delivers.
@@ -74,8 +76,7 @@ impl State {
     pub(super) fn admit(&mut self, trigger: &Trigger, now: Instant) -> Option<breaker::Ticket> {
         self.blocked_until = None;
         let is_busy = self.in_flight >= self.concurrency.limit().get();
-        let is_held = self.retired || self.stopping || trigger.plan.paused;
-        if is_held || is_busy || !self.doomed.is_empty() {
+        if self.is_held(trigger) || is_busy || !self.doomed.is_empty() {
             return None;
         }
         self.left_until = self.left_until.filter(|until| now < *until);
@@ -102,9 +103,14 @@ impl State {
         }
     }
 
+    /// Whether nothing may start until somebody says otherwise.
+    pub(super) fn is_held(&self, trigger: &Trigger) -> bool {
+        self.retired || self.stopping || self.is_parked || trigger.plan.paused
+    }
+
     /// Whether nothing will start soon, for another reason than that others are under way.
     pub(super) fn is_shut(&self, trigger: &Trigger, now: Instant) -> bool {
-        trigger.plan.paused
+        self.is_held(trigger)
             || matches!(self.breaker.borrow().state(), breaker::State::Open { until } if now < until)
     }
 

@@ -11,8 +11,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use channel::{
-    Beside, Budget, Channel, Draft, Home, Lease, Memory, MemoryLimits, Name, Position, Publish,
-    PublishError, Sink, SpecVersion, Stored,
+    Beside, Budget, Channel, Draft, Event, Home, Lease, Memory, MemoryLimits, Name, Position,
+    Publish, PublishError, Sink, SpecVersion, Stored,
 };
 use tokio::task::LocalSet;
 

@@ -21,7 +21,7 @@ use super::{
     Items,
 };
 use crate::{
-    control::{Books, BreakerReset, NotReady, TriggerBooks, TriggerState},
+    control::{Books, BreakerReset, NotReady, PausedBy, TriggerBooks, TriggerState},
     ingress::Problem,
 };
 
@@ -45,6 +45,9 @@ pub(crate) struct TriggerView {
     reason: Option<&'static str>,
     /// The same in words.
     message: Option<String>,
+    /// Who paused it, if somebody did: then nothing is delivered, and its events wait.
+    #[schema(examples("operator", "manifest"))]
+    paused: Option<&'static str>,
     /// Whether events of one key are delivered one after the other.
     ordered: Option<bool>,
     /// `spec.filter` and `spec.filters` as written.
@@ -56,7 +59,16 @@ pub(crate) struct TriggerView {
     breaker: Option<&'static str>,
     /// Deliveries that one worker may have under way, the most over all workers.
     concurrency: Option<u32>,
+    overflow: Option<OverflowView>,
     counters: Counters,
+}
+
+/// What waits beside the log, in storage of the same kind; part of what `counters.waiting` counts.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Overflow)]
+pub(crate) struct OverflowView {
+    events: usize,
+    bytes: usize,
 }
 
 /// How events are delivered: what the trigger says over what its broker says over the defaults.
@@ -177,7 +189,7 @@ pub(crate) async fn show(
     Ok(Json(TriggerView::of(trigger, &books)))
 }
 
-fn unknown(name: &Name) -> Problem {
+pub(super) fn unknown(name: &Name) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is no trigger {name}"))
 }
 
@@ -232,11 +244,16 @@ impl TriggerView {
             ready: running.is_some(),
             reason: why.as_ref().map(|why| why.reason),
             message: why.map(|why| why.message),
+            paused: state.paused.map(PausedBy::as_str),
             ordered: plan.map(|plan| plan.ordered),
             filter: state.filter.clone(),
             delivery: plan.map(|plan| DeliveryView::of(&plan.delivery)),
             breaker: plan.map(|_| books.breaker.as_str()),
             concurrency: plan.map(|_| books.concurrency),
+            overflow: running.map(|trigger| {
+                let depth = trigger.overflow.depth();
+                OverflowView { events: depth.events, bytes: depth.bytes }
+            }),
             counters: Counters::of(&books),
         }
     }

@@ -243,7 +243,7 @@ fn a_broker_that_shares_its_label_is_counted_with_the_others() {
         let trigger = name(&format!("t/{number:04}"));
         let broker = name(&broker_name);
         let filter = serde_json::Value::Null;
-        let state = TriggerState { name: trigger.clone(), broker, filter, running };
+        let state = TriggerState { name: trigger.clone(), broker, filter, running, paused: None };
         inventory.triggers.insert(trigger, state);
     }
     let scrape = Scrape::default().with(Books::default(), &inventory);
