@@ -13,6 +13,7 @@
 
 mod churn;
 mod garbage;
+mod killed;
 mod loops;
 mod outage;
 mod poison;

@@ -70,7 +70,7 @@ async fn the_annotation_pauses_and_goes_over_an_operators_word() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trigger_that_is_not_ready_for_a_while_keeps_what_waits() {
     let trigger = Trigger::named("all").annotation("catchment.dev/paused", "true");
-    let (running, subscriber) = with(trigger.clone()).await;
+    let (running, _subscriber) = with(trigger.clone()).await;
     running.send(&greeting("1")).await;
     waiting(&running, 1).await;
     let admin = running.admin();

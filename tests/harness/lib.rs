@@ -21,6 +21,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod backing;
 pub mod http;
 pub mod load;
 pub mod manifest;
@@ -38,6 +39,7 @@ pub mod subscriber;
 pub mod wait;
 
 pub use answer::Answer;
+pub use backing::Backing;
 pub use manifest::{Broker, Delivery, Manifests, Trigger};
 pub use oracle::{Evidence, Filter, Oracle};
 pub use pace::{Seed, is_long, pick, say_not_run};

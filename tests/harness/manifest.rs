@@ -108,13 +108,15 @@ pub struct Broker {
     pub name: String,
     /// Its `delivery`.
     pub delivery: Option<Delivery>,
+    /// The `channel-template-spec` of its config map: kind and `spec`.
+    pub channel: Option<(String, Value)>,
 }
 
 impl Broker {
     /// A broker in namespace `default`.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { namespace: "default".into(), name: name.to_owned(), delivery: None }
+        Self { namespace: "default".into(), name: name.to_owned(), delivery: None, channel: None }
     }
 
     /// Sets its `delivery`.
@@ -124,17 +126,44 @@ impl Broker {
         self
     }
 
-    /// Its manifest.
+    /// Keeps its events in a channel of that kind of `messaging.knative.dev`, with that `spec`.
+    #[must_use]
+    pub fn channel(mut self, kind: &str, spec: Value) -> Self {
+        self.channel = Some((kind.to_owned(), spec));
+        self
+    }
+
+    /// Its manifest, with the config map that it names.
     #[must_use]
     pub fn yaml(&self) -> String {
+        let mut spec = Map::new();
+        let mut text = String::new();
+        if let Some(delivery) = &self.delivery {
+            spec.insert("delivery".into(), delivery.value());
+        }
+        if let Some((kind, of_channel)) = &self.channel {
+            let name = format!("channel-of-{}", self.name);
+            let template = json!({
+                "apiVersion": "messaging.knative.dev/v1", "kind": kind, "spec": of_channel,
+            });
+            text += &yaml(&json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": self.namespace},
+                // JSON is YAML too, and one line.
+                "data": {"channel-template-spec": template.to_string()},
+            }));
+            text += "---\n";
+            let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name});
+            spec.insert("config".into(), config);
+        }
         let mut broker = json!({
             "apiVersion": "eventing.knative.dev/v1", "kind": "Broker",
             "metadata": {"name": self.name, "namespace": self.namespace},
         });
-        if let Some(delivery) = &self.delivery {
-            broker["spec"] = json!({"delivery": delivery.value()});
+        if !spec.is_empty() {
+            broker["spec"] = Value::Object(spec);
         }
-        yaml(&broker)
+        text + &yaml(&broker)
     }
 }
 

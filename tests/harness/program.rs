@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::admin::Admin;
@@ -46,7 +46,7 @@ pub struct Setup {
     limits: Vec<Limit>,
     listen: Option<SocketAddr>,
     workers: Option<usize>,
-    config: Option<String>,
+    config: Map<String, Value>,
 }
 
 impl Setup {
@@ -105,16 +105,22 @@ impl Setup {
         memory.extend(bytes.map(|bytes| ("bytesMax".to_owned(), json!(bytes))));
         memory.extend(events.map(|events| ("eventsMax".to_owned(), json!(events))));
         if !memory.is_empty() {
-            self.config = Some(yaml(&json!({"channel": {"memory": memory}})));
+            self = self.config(json!({"channel": {"memory": memory}}));
         }
+        self
+    }
+
+    /// Adds settings to the configuration file.
+    #[must_use]
+    pub fn config(mut self, settings: Value) -> Self {
+        merge(&mut self.config, settings);
         self
     }
 
     /// Bounds how many dead letters a broker keeps, by a configuration file.
     #[must_use]
-    pub fn dead_letters_max(mut self, events: usize) -> Self {
-        self.config = Some(yaml(&json!({"deadLetters": {"eventsMax": events}})));
-        self
+    pub fn dead_letters_max(self, events: usize) -> Self {
+        self.config(json!({"deadLetters": {"eventsMax": events}}))
     }
 
     /// Starts it and gives it back at once, ready or not.
@@ -128,14 +134,15 @@ impl Setup {
         args.extend(["--admin".to_owned(), any.to_string()]);
         args.extend(["--data".to_owned(), data.path().join("data").display().to_string()]);
         args.extend(["--workers".to_owned(), self.workers.unwrap_or(2).to_string()]);
-        if let Some(config) = self.config {
+        if !self.config.is_empty() {
             let file = data.path().join("config.yaml");
-            fs::write(&file, config).expect("a writable folder");
+            fs::write(&file, yaml(&Value::Object(self.config))).expect("a writable folder");
             args.extend(["--config".to_owned(), file.display().to_string()]);
         }
         args.extend(self.args);
         let process = Process::start(&binary(), &args, &self.env, &self.limits);
-        Starting { process, data }
+        let launch = Launch { args, env: self.env, limits: self.limits };
+        Starting { process, launch, data }
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -147,7 +154,44 @@ impl Setup {
         let mut starting = self.spawn();
         let (events, admin) =
             starting.ready().await.unwrap_or_else(|why| panic!("not started: {why}"));
-        Program { process: starting.process, events, admin, _data: starting.data }
+        Program {
+            process: starting.process,
+            events,
+            admin,
+            launch: starting.launch,
+            data: starting.data,
+        }
+    }
+}
+
+/// What a program was started with.
+#[derive(Clone, Debug)]
+struct Launch {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    limits: Vec<Limit>,
+}
+
+impl Launch {
+    /// The same, at these addresses.
+    fn at(&self, events: SocketAddr, admin: SocketAddr) -> Self {
+        let mut again = self.clone();
+        for (flag, address) in [("--listen", events), ("--admin", admin)] {
+            let place = again.args.iter().position(|arg| arg == flag).expect("always given");
+            again.args[place + 1] = address.to_string();
+        }
+        again
+    }
+}
+
+/// Puts `settings` over what is there, object by object.
+fn merge(into: &mut Map<String, Value>, settings: Value) {
+    let Value::Object(settings) = settings else { panic!("settings are an object") };
+    for (name, value) in settings {
+        match (into.get_mut(&name), value) {
+            (Some(Value::Object(inner)), value @ Value::Object(_)) => merge(inner, value),
+            (_, value) => drop(into.insert(name, value)),
+        }
     }
 }
 
@@ -156,23 +200,28 @@ impl Setup {
 pub struct Starting {
     /// The process.
     pub process: Process,
+    launch: Launch,
     data: TempDir,
 }
 
 impl Starting {
     async fn ready(&mut self) -> Result<(SocketAddr, SocketAddr), String> {
-        let process = std::cell::RefCell::new(&mut self.process);
-        let ready = || async {
-            let mut process = process.borrow_mut();
-            let stdout = process.stdout();
-            match (ready_line(&stdout), process.exit()) {
-                (Some(addresses), _) => Ok(Ok(addresses)),
-                (None, Some(exit)) => Ok(Err(format!("{exit:?}: {}", process.stderr()))),
-                (None, None) => Err(()),
-            }
-        };
-        within(READY, ready).await.unwrap_or_else(|()| Err("no ready line on stdout".into()))
+        ready(&mut self.process).await
     }
+}
+
+async fn ready(process: &mut Process) -> Result<(SocketAddr, SocketAddr), String> {
+    let process = std::cell::RefCell::new(process);
+    let ready = || async {
+        let mut process = process.borrow_mut();
+        let stdout = process.stdout();
+        match (ready_line(&stdout), process.exit()) {
+            (Some(addresses), _) => Ok(Ok(addresses)),
+            (None, Some(exit)) => Ok(Err(format!("{exit:?}: {}", process.stderr()))),
+            (None, None) => Err(()),
+        }
+    };
+    within(READY, ready).await.unwrap_or_else(|()| Err("no ready line on stdout".into()))
 }
 
 fn ready_line(stdout: &str) -> Option<(SocketAddr, SocketAddr)> {
@@ -189,7 +238,8 @@ pub struct Program {
     pub process: Process,
     events: SocketAddr,
     admin: SocketAddr,
-    _data: TempDir,
+    launch: Launch,
+    data: TempDir,
 }
 
 impl Program {
@@ -226,6 +276,24 @@ impl Program {
     pub async fn kill(&mut self) {
         self.process.signal(Signal::KILL);
         self.exit(Duration::from_secs(5)).await;
+    }
+
+    /// Starts it again, at the same addresses and with the same data, after it has ended; waits until
+    /// it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When it ends first, or is not ready in twenty seconds.
+    pub async fn start_again(&mut self) {
+        let Launch { args, env, limits } = self.launch.at(self.events, self.admin);
+        self.process = Process::start(&binary(), &args, &env, &limits);
+        ready(&mut self.process).await.unwrap_or_else(|why| panic!("not started again: {why}"));
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.data.path().join("data")
     }
 
     /// Stops it in its tracks until [`Program::thaw`].

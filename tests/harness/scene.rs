@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, TriggerStatus};
+use crate::backing::Backing;
 use crate::load::{Flowing, Load};
 use crate::manifest::{Broker, Manifests, Trigger};
 use crate::oracle::{Evidence, Observer, Oracle};
@@ -61,6 +62,16 @@ impl Scene {
     #[must_use]
     pub fn unwatched(mut self, trigger: Trigger, subscriber: &Subscriber) -> Self {
         self.unwatched.push(trigger.to(subscriber));
+        self
+    }
+
+    /// Keeps the events of every broker so far in a channel.
+    #[must_use]
+    pub fn channel(mut self, channel: &Backing) -> Self {
+        for broker in &mut self.brokers {
+            broker.channel = Some((channel.kind().to_owned(), channel.spec()));
+        }
+        self.setup = channel.configure(self.setup);
         self
     }
 
@@ -149,6 +160,24 @@ impl Running {
     /// Waits until nothing waits and nothing is in flight.
     pub async fn settled(&self, deadline: Duration) {
         self.oracle.settled(&self.admin(), deadline).await;
+    }
+
+    /// Waits until every accepted event has an end at every trigger that wants it, and nothing waits or is
+    /// in flight. The program may have been started again in between.
+    pub async fn ended(&self, deadline: Duration) {
+        let ended = || async {
+            let lost = self.evidence().await.nothing_lost().violations;
+            let statuses = self.admin().triggers().await;
+            let busy = |status: &&TriggerStatus| {
+                status.counters.waiting != 0 || status.counters.in_flight != 0
+            };
+            match (lost.first(), statuses.iter().find(busy)) {
+                (None, None) => Ok(()),
+                (None, Some(status)) => Err(format!("{}: {:?}", status.name, status.counters)),
+                (Some(first), _) => Err(format!("{} of them, the first: {first}", lost.len())),
+            }
+        };
+        eventually(deadline, ended).await;
     }
 
     /// Waits until a trigger, as `namespace/name`, is there and ready.

@@ -128,6 +128,15 @@ impl Evidence {
         self
     }
 
+    /// Says that the program was started again in between: its counters tell only of its last life.
+    #[must_use]
+    pub fn restarted(mut self) -> Self {
+        for watched in &mut self.watched {
+            watched.counters = None;
+        }
+        self
+    }
+
     /// Says how often each event may have been redriven.
     #[must_use]
     pub fn redriven(mut self, times: u32) -> Self {
