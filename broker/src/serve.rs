@@ -342,6 +342,10 @@ async fn drain(control: &Control, draining: &AtomicBool, drain: config::Drain) -
     // Load balancers go on sending for a while: `/readyz` already says no.
     tokio::time::sleep(drain.lag).await;
     draining.store(true, Ordering::Release);
+    // What outlives the process is not lent any more: it goes on after the next start.
+    let inventory = control.inventory.load_full();
+    let brokers = inventory.brokers.values().flatten();
+    brokers.filter(|broker| broker.fanout.outlives).for_each(|broker| broker.channel.close());
     for worker in control.workers() {
         if worker.send(Command::Stop).await.is_err() {
             tracing::error!("a worker has ended");
