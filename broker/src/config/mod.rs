@@ -10,6 +10,7 @@ use channel::MemoryLimits;
 use dispatcher::{DeadLetterLimits, http::ClientSettings};
 
 pub use file::ConfigError;
+pub use quantity::Bytes;
 pub use system::allow_many_files;
 
 use crate::{cli::ServeArgs, ingress};
