@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
+    channels::Backends,
     cli::{Console, Failure, ServeArgs},
     config::{self, Settings},
     control::Control,
@@ -42,6 +43,10 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often dead letters are looked over for those whose retention has ended.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the start waits for channels that take a while to open. One that takes longer is opened
+/// beside the rest: its broker is not ready until then.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ids of events that are named when they are lost.
 const LOST_IDS_MAX: usize = 100;
@@ -137,9 +142,15 @@ impl Process {
             Arc::clone(&shared.connections),
             Arc::clone(&shared.draining),
         );
+        let backends = Backends {
+            settings: Arc::clone(&settings),
+            workers: settings.workers,
+            runtime: tokio::runtime::Handle::current(),
+        };
         let mut process = Self {
             controller: Controller::new(
                 Arc::clone(&settings),
+                Arc::new(backends),
                 Arc::clone(&control),
                 Arc::clone(&shared.gates),
                 events_at,
@@ -161,6 +172,7 @@ impl Process {
             None => built_in(admin_at),
         };
         process.apply(&snapshot).await;
+        process.controller.settle(OPEN_PATIENCE).await;
         process.accept(sockets).await;
         process.control.set_ready();
         console.print(&format!(
@@ -218,6 +230,7 @@ impl Process {
                 biased;
                 () = self.signals.next() => break,
                 snapshot = next_change(&mut self.manifests) => self.apply(&snapshot).await,
+                report = self.controller.report() => self.controller.take(report).await,
                 _ = expire.tick() => self.expire(),
             }
         }
@@ -229,6 +242,7 @@ impl Process {
         let mut signals = self.signals;
         let end = end(Ending {
             control: self.control,
+            controller: self.controller,
             draining: self.draining,
             drain: self.settings.drain,
             stops: [self.stop_accepting, self.stop, self.stop_admin],
@@ -259,6 +273,7 @@ impl Process {
 /// What of the process has to come to an end.
 struct Ending {
     control: Arc<Control>,
+    controller: Controller,
     draining: Arc<AtomicBool>,
     drain: config::Drain,
     stops: [CancellationToken; 3],
@@ -278,6 +293,7 @@ async fn end(mut ending: Ending) -> Result<(), Failure> {
         workers.into_iter().filter_map(|worker| worker.join().err()).count()
     })
     .await;
+    ending.controller.end().await;
     if joined.unwrap_or(1) > 0 {
         return Err(Failure::Failed("a worker ended with a panic".to_owned()));
     }

@@ -1,4 +1,12 @@
 //! Resources -> running pieces: channels, gates, routes; and a change to just what it changes.
+//!
+//! A channel that is not at hand is opened beside the controller: `opening`. What a broker is at
+//! each moment, and which steps a change asks for, is in `broker`.
+
+mod broker;
+mod opening;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,13 +15,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Channel, Invalid, Memory, Name, Reference, Target};
+use channel::{Budget, Channel, Invalid, Name, Reference, Target};
 use dispatcher::{
     DeadLetters, DeliveryChoice, DeliveryPlan, Fanout, Filter, Quota, Routes, Trigger, TriggerKey,
     TriggerOptions, TriggerPlan, TriggerSpec, http::Endpoint,
 };
 
 use crate::{
+    channels::Opener,
     config::Settings,
     control::{BrokerState, Control, Inventory, NotReady, TriggerState},
     ingress::{Admission, Gates},
@@ -21,6 +30,10 @@ use crate::{
     spec::BrokerSpec,
     worker::Command,
 };
+
+use broker::Broker;
+use opening::Openings;
+pub use opening::Report;
 
 /// Turns what the user wrote into what runs. Its only state is what runs already.
 #[derive(Debug)]
@@ -30,7 +43,10 @@ pub struct Controller {
     gates: Arc<ArcSwap<Gates>>,
     /// Where the way in can be reached, for references to brokers.
     address: SocketAddr,
-    brokers: BTreeMap<Name, Running>,
+    openings: Openings,
+    /// What the user wants.
+    snapshot: Snapshot,
+    brokers: BTreeMap<Name, Broker>,
     triggers: BTreeMap<Name, Known>,
     last_key: u64,
 }
@@ -66,9 +82,10 @@ struct Wanted<'a> {
 }
 
 impl Controller {
-    /// A controller of nothing yet. The way in is reached at `address`.
+    /// A controller of nothing yet, with channels by `opener`. The way in is reached at `address`.
     pub fn new(
         settings: Arc<Settings>,
+        opener: Arc<dyn Opener>,
         control: Arc<Control>,
         gates: Arc<ArcSwap<Gates>>,
         address: SocketAddr,
@@ -78,63 +95,49 @@ impl Controller {
             control,
             gates,
             address,
+            openings: Openings::new(opener),
+            snapshot: Snapshot::default(),
             brokers: BTreeMap::new(),
             triggers: BTreeMap::new(),
             last_key: 0,
         }
     }
 
-    /// Makes what runs what `snapshot` says. When it returns, new events go by the new resources.
+    /// Makes what runs what `snapshot` says. When it returns, new events go by the new resources;
+    /// brokers whose channel is not at hand follow as [`Controller::take`] is told of it.
     ///
     /// Not cancel safe: a change is to be made whole.
     pub async fn apply(&mut self, snapshot: &Snapshot) {
-        let resources = &snapshot.resources;
-        let gone: Vec<Name> = self
-            .brokers
-            .keys()
-            .filter(|name| !resources.brokers.contains_key(*name))
-            .cloned()
-            .collect();
-        let new: Vec<Name> = resources
-            .brokers
-            .keys()
-            .filter(|name| !self.brokers.contains_key(*name))
-            .cloned()
-            .collect();
-        // Gates close before the triggers go: nobody gets a 202 for an event that nothing waits for.
-        let ending: Vec<Running> =
-            gone.iter().filter_map(|name| self.brokers.remove(name)).collect();
-        self.swap_gates();
-        for running in &ending {
-            running.state.channel.close();
-            self.route(running, Vec::new()).await;
-        }
-        for name in &new {
-            self.open(name).await;
-        }
-        let triggers = self.follow_triggers(snapshot).await;
+        self.snapshot = snapshot.clone();
+        let gone = self.follow_brokers().await;
+        self.follow(gone).await;
+    }
+
+    /// Puts the triggers in place, then opens the gates, then lets go of what is `gone`.
+    async fn follow(&mut self, gone: Vec<Name>) {
+        let snapshot = self.snapshot.clone();
+        let triggers = self.follow_triggers(&snapshot).await;
         // Gates open only now: whoever gets a 202 finds the triggers in place.
         self.swap_gates();
         for broker in &gone {
             self.tell_workers(|| Command::Forget { broker: broker.clone() }).await;
             tracing::info!(broker = %broker, "broker is gone");
         }
-        let brokers = self
-            .brokers
-            .iter()
-            .map(|(name, running)| (name.clone(), Ok(running.state.clone())))
+        let default = self.settings.channel_default;
+        let channels = self.brokers.iter();
+        let channels = channels
+            .map(|(name, broker)| (name.clone(), broker.choice.kind(default).as_str()))
             .collect();
-        let problems = snapshot.problems.clone();
-        self.control.inventory.store(Arc::new(Inventory { brokers, triggers, problems }));
+        let brokers =
+            self.brokers.iter().map(|(name, broker)| (name.clone(), broker.state())).collect();
+        let problems = snapshot.problems;
+        let inventory = Inventory { brokers, channels, triggers, problems };
+        self.control.inventory.store(Arc::new(inventory));
     }
 
-    /// Starts a broker: its channel, and a reader of it in each worker.
-    async fn open(&mut self, name: &Name) {
+    /// Starts a broker on its open channel: a reader of it in each worker.
+    async fn run(&self, name: &Name, channel: Arc<dyn Channel>, budget: Arc<Budget>) -> Running {
         let settings = &self.settings;
-        let budget = self.control.budget.part(settings.memory.bytes_max);
-        let workers = self.control.workers().len();
-        let channel: Arc<dyn Channel> =
-            Memory::new(workers, settings.memory.limits, Arc::clone(&budget));
         let gate = Arc::new(Admission::new(name.clone(), Arc::clone(&channel)));
         let fanout = Arc::new(Fanout {
             name: name.clone(),
@@ -156,8 +159,7 @@ impl Controller {
             durability = durability.strength.as_str(),
             "broker is open"
         );
-        let state = BrokerState { fanout, channel };
-        self.brokers.insert(name.clone(), Running { state, gate });
+        Running { state: BrokerState { fanout, channel }, gate }
     }
 
     async fn follow_triggers(&mut self, snapshot: &Snapshot) -> BTreeMap<Name, TriggerState> {
@@ -178,7 +180,8 @@ impl Controller {
                 .insert(name.clone(), TriggerState { name: name.clone(), broker, filter, running });
         }
         self.triggers.retain(|name, _| states.get(name).is_some_and(|state| state.running.is_ok()));
-        for (name, running) in &self.brokers {
+        for (name, broker) in &self.brokers {
+            let Some(running) = broker.running() else { continue };
             let triggers = by_broker.remove(name).unwrap_or_default();
             self.route(running, triggers).await;
         }
@@ -217,6 +220,7 @@ impl Controller {
             let message = format!("Broker {:?} does not exist", wanted.broker.to_string());
             return Err(NotReady { reason: "BrokerDoesNotExist", message });
         };
+        self.broker_is_ready(&wanted.broker)?;
         let spec = &wanted.resource.spec;
         let delivery = spec.delivery.as_ref();
         let subscriber = self
@@ -278,15 +282,6 @@ impl Controller {
         }
         let url = format!("http://{}/{name}", reachable(self.address)).parse().ok()?;
         Some(Target { url, ca_certs: None, audience: None })
-    }
-
-    fn swap_gates(&self) {
-        let gates: Gates = self
-            .brokers
-            .iter()
-            .map(|(name, running)| (name.to_string(), Arc::clone(&running.gate)))
-            .collect();
-        self.gates.store(Arc::new(gates));
     }
 
     async fn tell_workers(&self, command: impl Fn() -> Command) {
