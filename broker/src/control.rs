@@ -45,6 +45,17 @@ impl BrokerState {
     }
 }
 
+impl BrokerState {
+    /// Why the broker is of no use although it is at work: its channel is down for now.
+    pub fn down(&self) -> Option<NotReady> {
+        let message = self.channel.health().err()?;
+        Some(NotReady { reason: CHANNEL_DOWN, message })
+    }
+}
+
+/// The reason of a broker whose channel was open and cannot be reached now.
+pub const CHANNEL_DOWN: &str = "ChannelDown";
+
 /// A trigger as the user wrote it and as it is.
 #[derive(Clone, Debug)]
 pub struct TriggerState {
@@ -93,6 +104,8 @@ pub struct NotReady {
 pub struct Inventory {
     /// Brokers by name; those that cannot work say why.
     pub brokers: BTreeMap<Name, Result<BrokerState, NotReady>>,
+    /// The kind of channel that each of them asks for.
+    pub channels: BTreeMap<Name, &'static str>,
     /// Triggers by name.
     pub triggers: BTreeMap<Name, TriggerState>,
     /// What is wrong with the manifests.

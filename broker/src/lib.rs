@@ -34,8 +34,8 @@
 //! behind a lock.
 //!
 //! Everything else runs on two control threads: [`manifest`] reads what the user wrote,
-//! [`controller`] turns it into running pieces and swaps them in whole, [`control`] is what
-//! [`admin`] sees of it, [`serve`] starts and ends all of it in order.
+//! [`controller`] turns it into running pieces and swaps them in whole, with the channels that
+//! [`channels`] opens, [`control`] is what [`admin`] sees of it, [`serve`] starts and ends all of it in order.
 //!
 //! # What the user wrote and what runs
 //!
@@ -55,6 +55,7 @@
 //! [`ingress`], then [`admin`].
 
 pub mod admin;
+pub mod channels;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
+    channels::Backends,
     cli::{Console, Failure, ServeArgs},
     config::{self, Settings},
     control::{BrokerState, Control, Look},
@@ -44,8 +45,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// How often dead letters are looked over for those whose retention has ended.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
-/// How long channels may take to write down what was settled.
-const CHANNELS_END: Duration = Duration::from_secs(10);
+/// How long the start waits for channels that take a while to open. One that takes longer is opened
+/// beside the rest: its broker is not ready until then.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ids of events that are named when they are lost.
 const LOST_IDS_MAX: usize = 100;
@@ -84,8 +86,6 @@ struct Process {
     controller: Controller,
     /// Wishes that the resources are looked at again.
     looks: mpsc::Receiver<Look>,
-    /// The resources as they were last told.
-    snapshot: Snapshot,
     /// `None` when the process brings its own resources.
     manifests: Option<Manifests>,
     workers: Vec<JoinHandle<io::Result<()>>>,
@@ -145,9 +145,15 @@ impl Process {
             Arc::clone(&shared.connections),
             Arc::clone(&shared.draining),
         );
+        let backends = Backends {
+            settings: Arc::clone(&settings),
+            workers: settings.workers,
+            runtime: tokio::runtime::Handle::current(),
+        };
         let mut process = Self {
             controller: Controller::new(
                 Arc::clone(&settings),
+                Arc::new(backends),
                 Arc::clone(&control),
                 Arc::clone(&shared.gates),
                 events_at,
@@ -155,7 +161,6 @@ impl Process {
             settings,
             control,
             looks,
-            snapshot: Snapshot::default(),
             manifests,
             workers,
             draining: shared.draining,
@@ -170,7 +175,8 @@ impl Process {
             Some(manifests) => manifests.current(),
             None => built_in(admin_at),
         };
-        process.apply(snapshot).await;
+        process.apply(&snapshot).await;
+        process.controller.settle(OPEN_PATIENCE).await;
         process.accept(sockets).await;
         process.control.set_ready();
         console.print(&format!(
@@ -207,7 +213,7 @@ impl Process {
         }
     }
 
-    async fn apply(&mut self, snapshot: Snapshot) {
+    async fn apply(&mut self, snapshot: &Snapshot) {
         for standing in &snapshot.problems {
             let problem = &standing.problem;
             if problem.is_error() {
@@ -216,8 +222,7 @@ impl Process {
                 tracing::warn!(%problem, "manifest may not do what it is meant to");
             }
         }
-        self.controller.apply(&snapshot).await;
-        self.snapshot = snapshot;
+        self.controller.apply(snapshot).await;
     }
 
     /// Follows the manifests until a signal comes, then ends in order.
@@ -228,9 +233,10 @@ impl Process {
             tokio::select! {
                 biased;
                 () = self.signals.next() => break,
-                snapshot = next_change(&mut self.manifests) => self.apply(snapshot).await,
+                snapshot = next_change(&mut self.manifests) => self.apply(&snapshot).await,
+                report = self.controller.report() => self.controller.take(report).await,
                 Some(look) = self.looks.recv() => {
-                    self.controller.apply(&self.snapshot).await;
+                    self.controller.look_again().await;
                     // Whoever wished for it may not wait for it.
                     look.send(()).unwrap_or_default();
                 }
@@ -245,6 +251,7 @@ impl Process {
         let mut signals = self.signals;
         let end = end(Ending {
             control: self.control,
+            controller: self.controller,
             draining: self.draining,
             drain: self.settings.drain,
             stops: [self.stop_accepting, self.stop, self.stop_admin],
@@ -276,6 +283,7 @@ impl Process {
 /// What of the process has to come to an end.
 struct Ending {
     control: Arc<Control>,
+    controller: Controller,
     draining: Arc<AtomicBool>,
     drain: config::Drain,
     stops: [CancellationToken; 3],
@@ -295,10 +303,11 @@ async fn end(mut ending: Ending) -> Result<(), Failure> {
         workers.into_iter().filter_map(|worker| worker.join().err()).count()
     })
     .await;
+    let waiting = waiting(control);
+    ending.controller.end().await;
     if joined.unwrap_or(1) > 0 {
         return Err(Failure::Failed("a worker ended with a panic".to_owned()));
     }
-    let waiting = end_channels(control).await;
     if dead_letters > 0 {
         tracing::warn!(dead_letters, "dead letters were kept in memory and go with the process");
     }
@@ -320,20 +329,11 @@ fn dead_letters(control: &Control) -> usize {
     brokers.map(|broker| broker.fanout.dead_letters.held().0).sum()
 }
 
-/// Lets go of the channels that outlive the process. Returns how many events they hold.
-async fn end_channels(control: &Control) -> usize {
+/// Events that are stored and outlive the process.
+fn waiting(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
     let brokers = inventory.brokers.values().flatten().filter(|broker| broker.fanout.outlives);
-    let deadline = std::time::Instant::now() + CHANNELS_END;
-    let mut waiting = 0;
-    let mut ending = Vec::new();
-    for broker in brokers {
-        waiting += broker.stored();
-        broker.channel.close();
-        ending.push(broker.channel.end(deadline));
-    }
-    futures_util::future::join_all(ending).await;
-    waiting
+    brokers.map(BrokerState::stored).sum()
 }
 
 /// Waits until nothing is left or the time is over. Returns what is left.

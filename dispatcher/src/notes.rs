@@ -90,27 +90,27 @@ impl std::fmt::Debug for Following {
 
 impl Notes {
     /// Reads all that `ledger` holds; of a ledger that others write to, what follows too. Events are
-    /// charged to `budget` while there is room.
+    /// charged to `budget` while there is room. `None` when the ledger has ended before all was told.
     pub async fn load(
         limits: DeadLetterLimits,
         ledger: Option<Arc<dyn Ledger>>,
         budget: Arc<Budget>,
-    ) -> (Self, Option<Following>) {
+    ) -> Option<(Self, Option<Following>)> {
         let notes = Self {
             dead_letters: Arc::new(DeadLetters::new(limits, ledger.clone(), budget)),
             pauses: Arc::new(Pauses::new(ledger.clone())),
         };
-        let Some(ledger) = ledger else { return (notes, None) };
+        let Some(ledger) = ledger else { return Some((notes, None)) };
         let mut watch = ledger.watch();
         while let Some(change) = poll_fn(|cx| watch.poll_change(cx)).await {
             if change == Change::Loaded {
                 let following =
                     ledger.is_shared().then(|| Following { notes: notes.clone(), watch });
-                return (notes, following);
+                return Some((notes, following));
             }
             notes.apply(change);
         }
-        (notes, None)
+        None
     }
 
     /// Takes a change in. Returns whether it is one of the pauses.

@@ -165,7 +165,16 @@ pub(super) fn broker(
     budget: &Arc<Budget>,
     triggers: Vec<Arc<Trigger>>,
 ) -> BrokerState {
-    let channel: Arc<dyn Channel> = Memory::new(1, MemoryLimits::default(), Arc::clone(budget));
+    on(Memory::new(1, MemoryLimits::default(), Arc::clone(budget)), broker, budget, triggers)
+}
+
+/// A broker at work on this channel.
+pub(super) fn on(
+    channel: Arc<dyn Channel>,
+    broker: &str,
+    budget: &Arc<Budget>,
+    triggers: Vec<Arc<Trigger>>,
+) -> BrokerState {
     let fanout = Fanout {
         name: name(broker),
         routes: ArcSwap::from_pointee(Routes::new(triggers)),
@@ -226,6 +235,14 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
     };
     Inventory {
         brokers: brokers.into_iter().map(|(broker, state)| (name(broker), state)).collect(),
+        channels: [
+            ("default/default", "InMemoryChannel"),
+            ("default/second", "InMemoryChannel"),
+            ("other/down", "KafkaChannel"),
+        ]
+        .into_iter()
+        .map(|(broker, kind)| (name(broker), kind))
+        .collect(),
         triggers: triggers
             .into_iter()
             .map(|(trigger, running)| {

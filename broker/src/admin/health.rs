@@ -13,7 +13,10 @@ use utoipa::ToSchema;
 
 use super::{
     Admin,
-    api::{brokers::ChannelView, problems::ProblemView},
+    api::{
+        brokers::{ChannelView, why_not},
+        problems::ProblemView,
+    },
     openapi::BadRequest,
     request::Params,
 };
@@ -167,12 +170,12 @@ impl Parts {
     fn of(inventory: &Inventory, books: &Books) -> Self {
         let brokers = inventory.brokers.iter().map(|(name, broker)| {
             let channel = broker.as_ref().ok().map(|state| ChannelView::of(&*state.channel));
-            let not_ready = broker.as_ref().err();
+            let not_ready = why_not(broker);
             Part {
                 name: name.to_string(),
                 ready: not_ready.is_none(),
-                reason: not_ready.map(|why| why.reason),
-                message: not_ready.map(|why| why.message.clone()),
+                reason: not_ready.as_ref().map(|why| why.reason),
+                message: not_ready.map(|why| why.message),
                 channel,
             }
         });
@@ -200,10 +203,15 @@ impl Parts {
         }
         for broker in &self.brokers {
             write!(out, "{} broker {}", sign(broker.ready), broker.name)?;
-            if let Some(channel) = &broker.channel {
-                write!(out, ": {channel}")?;
+            match &broker.channel {
+                Some(channel) if broker.ready => writeln!(out, ": {channel}")?,
+                // What it is worth does not count while it is down.
+                Some(channel) => {
+                    let message = broker.message.as_deref().unwrap_or_default();
+                    writeln!(out, ": {}: {}", channel.kind(), escape(message, false))?;
+                }
+                None => broker.write_reason(out)?,
             }
-            broker.write_reason(out)?;
         }
         for trigger in &self.triggers {
             write!(out, "[-] trigger {}", trigger.name)?;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use axum::http::Method;
-use channel::Budget;
+use channel::{Budget, Channel};
 use dispatcher::Reason;
 use serde_json::{Value, json};
 use tokio::{
@@ -14,13 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Process,
-    fixture::{Bench, Reply},
+    fixture::{self, Bench, Reply},
     serve,
 };
 use crate::{
+    channels::fake::Fake,
     cli::{Color, Console, Format},
-    control::Control,
+    control::{Control, Inventory},
     ingress::Connections,
+    spec::ChannelKind,
 };
 
 /// The members that every problem document has.
@@ -284,6 +286,46 @@ ready
     assert_eq!(json["brokers"][0]["channel"]["kind"], "InMemoryChannel");
     assert_eq!(json["triggers"].as_array().unwrap().len(), 1);
     assert_eq!(json["problems"][0]["line"], 3);
+}
+
+#[tokio::test]
+async fn a_channel_that_is_down_is_told_each_time_and_the_process_stays_ready() {
+    let bench = Bench::new();
+    let budget = Budget::new(1 << 20);
+    let fake = Fake::new(ChannelKind::Kafka, Arc::clone(&budget));
+    let name = fixture::name("default/default");
+    let channel: Arc<dyn Channel> = Arc::<Fake>::clone(&fake);
+    let state = fixture::on(channel, "default/default", &budget, Vec::new());
+    bench.control.inventory.store(Arc::new(Inventory {
+        brokers: [(name.clone(), Ok(state))].into(),
+        channels: [(name, fake.kind())].into(),
+        ..Inventory::default()
+    }));
+    let verbose = async || bench.get("/readyz?verbose").await.text().to_owned();
+    let broker = async || bench.get("/api/v1/brokers/default/default").await.json();
+    let up = r#"catchment_channel_up{broker="default/default",kind="KafkaChannel"}"#;
+    let metrics = async || bench.get("/metrics").await.text().to_owned();
+    let fine = "ready\n[+] broker default/default: KafkaChannel, durability process, replicated\n";
+    assert_eq!(verbose().await, fine);
+    assert!(metrics().await.contains(&format!("{up} 1\n")));
+
+    fake.set_health(Err("all 3 servers are down\u{1b}".to_owned()));
+    let down = "ready\n[-] broker default/default: KafkaChannel: all 3 servers are down\\u001b\n";
+    assert_eq!(verbose().await, down);
+    assert_eq!(bench.get("/readyz").await.status, 200);
+    let shown = broker().await;
+    assert_eq!((&shown["ready"], &shown["reason"]), (&json!(false), &json!("ChannelDown")));
+    assert_eq!(shown["message"], "all 3 servers are down\u{1b}");
+    assert_eq!(shown["channel"]["kind"], "KafkaChannel");
+    let accept = [("accept", "application/json")];
+    let parts = bench.call(Method::GET, "/readyz", &accept, "").await.json();
+    assert_eq!(parts["brokers"][0]["reason"], "ChannelDown");
+    let told = metrics().await;
+    assert!(told.contains(&format!("{up} 0\n")), "{told}");
+    assert!(told.contains(r#"catchment_broker_ready{broker="default/default"} 0"#), "{told}");
+
+    fake.set_health(Ok(()));
+    assert_eq!((verbose().await.as_str(), &broker().await["reason"]), (fine, &json!(null)));
 }
 
 #[tokio::test]

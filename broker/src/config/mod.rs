@@ -1,18 +1,31 @@
 //! Settings of the process: flags and environment over the configuration file over the defaults.
 
+mod channels;
 mod file;
+mod kafka;
+mod nats;
+mod outside;
 mod quantity;
+mod secret;
 mod system;
+mod tls;
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use channel::MemoryLimits;
 use dispatcher::{DeadLetterLimits, http::ClientSettings};
 
+pub use channels::{CHANNEL_DEFAULT, DiskSettings, OverflowSettings};
 pub use file::ConfigError;
+pub use kafka::{KafkaSettings, Properties, SaslMechanism, SaslSettings};
+pub use nats::NatsSettings;
+pub use outside::{KAFKA_SERVERS_ENV, NATS_URL_ENV};
+pub use quantity::Bytes;
+pub use secret::{Secret, SecretSource};
 pub use system::allow_many_files;
+pub use tls::TlsSettings;
 
-use crate::{cli::ServeArgs, ingress};
+use crate::{cli::ServeArgs, ingress, spec::ChannelKind};
 
 /// Where events are accepted when nobody says.
 pub const LISTEN: &str = "127.0.0.1:8080";
@@ -22,6 +35,9 @@ pub const ADMIN: &str = "127.0.0.1:8081";
 
 /// File descriptors that are kept for other things than the connections of clients.
 const OTHER_FILES: u64 = 64;
+
+/// Looks an environment variable up.
+type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// Everything that the process goes by, complete.
 #[derive(Clone, Debug)]
@@ -38,6 +54,16 @@ pub struct Settings {
     pub ingress: ingress::Limits,
     /// Bounds of memory channels.
     pub memory: MemorySettings,
+    /// The channel of brokers that ask for none. Default [`CHANNEL_DEFAULT`].
+    pub channel_default: ChannelKind,
+    /// Bounds of disk channels.
+    pub disk: DiskSettings,
+    /// How Kafka is reached.
+    pub kafka: KafkaSettings,
+    /// How NATS is reached.
+    pub nats: NatsSettings,
+    /// Bounds of what waits for one trigger, where that outlives the process.
+    pub overflow: OverflowSettings,
     /// What holds for all deliveries.
     pub delivery: dispatcher::Settings,
     /// What holds for connections to subscribers; per worker.
@@ -78,7 +104,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When the configuration file cannot be read or says something that cannot be used.
+    /// When the configuration file cannot be read or says something that cannot be used, or a secret
+    /// that it names cannot be had.
     pub fn new(args: &ServeArgs) -> Result<Self, ConfigError> {
         let file = match &args.config {
             Some(path) => file::read(path)?,
@@ -86,6 +113,7 @@ impl Settings {
         };
         let mut settings = Self::defaults();
         file.apply(&mut settings, args.config.as_deref())?;
+        outside::apply(&mut settings, args.config.as_deref(), &|name| std::env::var_os(name))?;
         if let Some(listen) = args.listen {
             settings.listen = listen;
         }
@@ -128,6 +156,11 @@ impl Settings {
                 total_bytes_max: part(memory, 50).min(512 << 20),
                 trigger_share_percent: 25,
             },
+            channel_default: CHANNEL_DEFAULT,
+            disk: DiskSettings::default(),
+            kafka: KafkaSettings::default(),
+            nats: NatsSettings::default(),
+            overflow: OverflowSettings::default(),
             delivery: dispatcher::Settings::default(),
             client: ClientSettings::default(),
             dead_letters: DeadLetterLimits {

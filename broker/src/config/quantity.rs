@@ -7,9 +7,9 @@ use serde::{
     de::{self, Unexpected, Visitor},
 };
 
-/// A number of bytes.
+/// A number of bytes, as Kubernetes writes them: `16Ki`, `1Mi`, `500M`, or plain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bytes(pub(super) usize);
+pub struct Bytes(pub usize);
 
 const UNITS: [(&str, usize); 6] = [
     ("Ki", 1 << 10),

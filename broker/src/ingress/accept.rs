@@ -23,7 +23,7 @@ use http_body::Body;
 use http_body_util::Full;
 
 use super::{
-    Admission, Bound, BoundTally, Limits,
+    Admission, Bound, BoundTally, Gate, Limits,
     admit::hops_told,
     body::{self, BodyError},
     problem::EventProblem,
@@ -33,7 +33,7 @@ use super::{
 type Answer = Response<Full<Bytes>>;
 
 /// The gates of all brokers by `namespace/name`; swapped whole when a broker comes or goes.
-pub type Gates = HashMap<String, Arc<Admission>>;
+pub type Gates = HashMap<String, Gate>;
 
 /// The statuses of refusals, each with its own place in [`IngressTally::refused`].
 pub const REFUSAL_STATUSES: [u16; 10] = [400, 404, 405, 408, 413, 414, 415, 429, 431, 503];
@@ -146,7 +146,10 @@ impl Ingress {
         B::Error: std::fmt::Display,
     {
         let gate = match self.gate(&request) {
-            Ok(gate) => gate,
+            Ok(Gate::Open(gate)) => gate,
+            Ok(Gate::Shut(shut)) => {
+                return self.refuse(Some(&shut.broker), refusal::not_ready(&shut));
+            }
             Err(refused) => return self.refuse(None, refused),
         };
         match self.take(&gate, request).await {
@@ -161,7 +164,7 @@ impl Ingress {
     }
 
     /// The gate that the request's path names.
-    fn gate<B>(&self, request: &Request<B>) -> Result<Arc<Admission>, Refused> {
+    fn gate<B>(&self, request: &Request<B>) -> Result<Gate, Refused> {
         let uri = request.uri();
         let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
         if length > self.limits.uri_bytes_max {
@@ -175,7 +178,7 @@ impl Ingress {
         let key = path.strip_prefix('/').unwrap_or(path);
         let key = key.strip_suffix('/').unwrap_or(key);
         let mut gates = self.gates.borrow_mut();
-        gates.load().get(key).map(Arc::clone).ok_or_else(|| {
+        gates.load().get(key).cloned().ok_or_else(|| {
             let detail = format!("no broker at {path}; events go to /namespace/broker");
             Refused::new(StatusCode::NOT_FOUND, detail)
         })

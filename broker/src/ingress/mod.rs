@@ -6,6 +6,7 @@ mod arrival;
 mod body;
 mod bound;
 mod connections;
+mod gate;
 mod head_timer;
 mod problem;
 mod refusal;
@@ -15,6 +16,7 @@ pub use accept::{Gates, Ingress, IngressTally, REFUSAL_STATUSES};
 pub use admit::{Admission, HOPS_MAX};
 pub use bound::{Bound, BoundTally};
 pub use connections::{ConnectionCounts, Connections};
+pub use gate::{Gate, Shut};
 pub use problem::Problem;
 pub use server::serve;
 

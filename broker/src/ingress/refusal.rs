@@ -7,13 +7,16 @@ use channel::{PublishError, Refusal, binding::http::DecodeError};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::{Bound, Limits, Problem, body::BodyError, problem::EventProblem};
+use super::{Bound, Limits, Problem, Shut, body::BodyError, problem::EventProblem};
 
 /// How long a client that met a closing broker should wait: until another has taken over.
 pub(super) const DRAINING_RETRY: Duration = Duration::from_secs(5);
 
 /// How long a client should wait whose event may be stored already.
 const UNKNOWN_RETRY: Duration = Duration::from_secs(2);
+
+/// How long a client should wait whose broker is not ready: a server may be starting.
+const NOT_READY_RETRY: Duration = Duration::from_secs(5);
 
 /// A refusal on its way to the client.
 #[derive(Debug)]
@@ -88,6 +91,13 @@ pub(super) fn batch(errors: Vec<EventProblem>) -> Refused {
     let mut refused = Refused::new(StatusCode::BAD_REQUEST, detail);
     refused.problem.errors = errors;
     refused
+}
+
+/// The broker is there, and has no channel for now.
+pub(super) fn not_ready(shut: &Shut) -> Refused {
+    let Shut { broker, reason, message } = shut;
+    let detail = format!("broker {broker} is not ready: {reason}: {message}");
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(NOT_READY_RETRY)
 }
 
 pub(super) fn unadmitted(refusal: &Refusal) -> Refused {

@@ -150,7 +150,7 @@ fn choose_channels(resources: &mut Resources, bad: &Bad, in_use: &Resources) -> 
                 if let (Some(broker), Some(choice)) =
                     (in_use.brokers.get(&name), in_use.channels.get(&name))
                 {
-                    resources.channels.insert(name.clone(), *choice);
+                    resources.channels.insert(name.clone(), choice.clone());
                     resources.brokers.insert(name, Arc::clone(broker));
                 }
             }

@@ -96,6 +96,7 @@ fn described(expected: &str) -> String {
         "u8" => number(0, u8::MAX.into()),
         "u16" => number(0, u16::MAX.into()),
         "u32" => number(0, u32::MAX.into()),
+        "i16" => number(i16::MIN.into(), i16::MAX.into()),
         "i32" => number(i32::MIN.into(), i32::MAX.into()),
         "i64" => number(i64::MIN.into(), i64::MAX.into()),
         "u64" | "usize" => number(0, u64::MAX.into()),

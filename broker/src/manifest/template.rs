@@ -1,5 +1,6 @@
 //! A ConfigMap's `channel-template-spec` → the channel that a broker asks for.
 
+use channel::Invalid;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
@@ -10,22 +11,20 @@ use super::{
     problem::{Position, nearest},
     typed,
 };
-use crate::spec::ChannelChoice;
+use crate::spec::{ChannelChoice, ChannelKind, DiskChannelSpec, KafkaChannelSpec, NatsChannelSpec};
 
 /// The key of the ConfigMap that holds the template.
 pub(super) const FIELD: &str = "data.channel-template-spec";
 
 const GROUP: &str = "messaging.knative.dev/";
-const KINDS: [&str; 4] = ["InMemoryChannel", "DiskChannel", "KafkaChannel", "NatsJetStreamChannel"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(dead_code, reason = "the fields are the names that a template may hold")]
-struct Template {
+struct Template<S> {
     api_version: String,
+    #[allow(dead_code, reason = "the fields are the names that a template may hold")]
     kind: String,
-    #[serde(default)]
-    spec: InMemoryChannelSpec,
+    spec: Option<S>,
 }
 
 /// Knative's InMemoryChannel has these; delivery is the broker's and its triggers' here.
@@ -68,23 +67,172 @@ pub(super) fn read(text: &str, at: Position) -> Result<ChannelChoice, Vec<Findin
 
 fn choose(node: &Node) -> Result<ChannelChoice, Vec<Finding>> {
     let say = |field: &str, message: String| Finding::new(node.locate(field), field, message);
-    // The kind first: the spec of a channel that is not supported has fields of its own.
-    if let Some(kind) = node.get("kind").and_then(Node::text) {
-        if !KINDS.contains(&kind) {
-            let message = format!("must be one of {}", KINDS.join(", "));
-            return Err(vec![say("kind", message).meant(nearest(kind, KINDS))]);
+    // The kind first: the spec of each has fields of its own.
+    let Some(written) = node.get("kind").and_then(Node::text) else {
+        spec::<IgnoredAny>(node)?;
+        return Err(vec![say("kind", "is required".to_owned())]);
+    };
+    let Some(kind) = ChannelKind::ALL.into_iter().find(|kind| kind.as_str() == written) else {
+        let kinds = ChannelKind::ALL.map(ChannelKind::as_str);
+        let message = format!("must be one of {}", kinds.join(", "));
+        return Err(vec![say("kind", message).meant(nearest(written, kinds))]);
+    };
+    let mut invalid = Vec::new();
+    let choice = match kind {
+        ChannelKind::Memory => {
+            spec::<InMemoryChannelSpec>(node)?;
+            ChannelChoice::InMemory
         }
-        if kind != "InMemoryChannel" {
-            return Err(vec![say("kind", format!("{kind} is not supported by this build yet"))]);
+        ChannelKind::Disk => {
+            let spec: DiskChannelSpec = spec(node)?;
+            spec.check("spec", &mut invalid);
+            ChannelChoice::Disk(spec)
         }
+        ChannelKind::Kafka => {
+            let spec: KafkaChannelSpec = spec(node)?;
+            spec.check("spec", &mut invalid);
+            ChannelChoice::Kafka(spec)
+        }
+        ChannelKind::Nats => {
+            let spec: NatsChannelSpec = spec(node)?;
+            spec.check("spec", &mut invalid);
+            ChannelChoice::Nats(Box::new(spec))
+        }
+    };
+    if invalid.is_empty() {
+        return Ok(choice);
     }
-    let template: Template = match typed::read(node, "", node.at) {
+    let found = |Invalid { field, rule }: Invalid| say(&field, rule.into_owned());
+    Err(invalid.into_iter().map(found).collect())
+}
+
+/// The `spec` of a template.
+fn spec<'n, S: Default + Deserialize<'n>>(node: &'n Node) -> Result<S, Vec<Finding>> {
+    let template: Template<S> = match typed::read(node, "", node.at) {
         (Some(template), wrong) if wrong.is_empty() => template,
         (_, wrong) => return Err(wrong),
     };
     if !template.api_version.starts_with(GROUP) {
         let message = format!("must be {GROUP}v1");
-        return Err(vec![say("apiVersion", message)]);
+        return Err(vec![Finding::new(node.locate("apiVersion"), "apiVersion", message)]);
     }
-    Ok(ChannelChoice::InMemory)
+    Ok(template.spec.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn template(rest: &str) -> Result<ChannelChoice, Vec<String>> {
+        let text = format!("apiVersion: messaging.knative.dev/v1\n{rest}");
+        let line = |finding: Finding| {
+            let Finding { at, field, message, suggestion, .. } = finding;
+            let field = field.trim_start_matches(FIELD).trim_start_matches('.').to_owned();
+            let meant = suggestion.map_or(String::new(), |it| format!(" ({it}?)"));
+            format!("{}:{} {field}: {message}{meant}", at.line, at.column)
+        };
+        read(&text, Position::START).map_err(|wrong| wrong.into_iter().map(line).collect())
+    }
+
+    #[test]
+    fn every_kind_is_read() {
+        assert_eq!(template("kind: InMemoryChannel\nspec:\n"), Ok(ChannelChoice::InMemory));
+        let Ok(ChannelChoice::Kafka(kafka)) = template(
+            "kind: KafkaChannel\nspec:\n  numPartitions: 3\n  replicationFactor: 1\n  \
+             retentionDuration: PT168H\n  delivery: {retry: 3}\n",
+        ) else {
+            panic!("a KafkaChannel")
+        };
+        assert_eq!((kafka.num_partitions, kafka.replication_factor), (Some(3), Some(1)));
+        assert_eq!(kafka.retention(), Some(Duration::from_secs(7 * 86_400)));
+        let Ok(ChannelChoice::Disk(disk)) =
+            template("kind: DiskChannel\nspec: {bytesMax: 2Gi, retentionDuration: P1D}\n")
+        else {
+            panic!("a DiskChannel")
+        };
+        assert_eq!(disk.bytes_max.unwrap().0, 2 << 30);
+        assert_eq!(disk.retention(), Some(Duration::from_secs(86_400)));
+        let Ok(ChannelChoice::Nats(nats)) = template(
+            "kind: NatsJetStreamChannel\nspec:\n  stream:\n    config: {storage: Memory}\n  \
+             consumerConfigTemplate: {rateLimitBPS: 0}\n",
+        ) else {
+            panic!("a NatsJetStreamChannel")
+        };
+        assert_eq!(nats.stream.config.storage, Some(crate::spec::Storage::Memory));
+        for kind in ["DiskChannel", "KafkaChannel", "NatsJetStreamChannel"] {
+            let bare = template(&format!("kind: {kind}\n"));
+            assert_eq!(bare, template(&format!("kind: {kind}\nspec: {{subscribers: []}}\n")));
+            assert!(bare.is_ok(), "{bare:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_where_it_stands() {
+        let kafka = |spec: &str| format!("kind: KafkaChannel\nspec:\n  {spec}\n");
+        let disk = |spec: &str| format!("kind: DiskChannel\nspec:\n  {spec}\n");
+        let nats = |spec: &str| format!("kind: NatsJetStreamChannel\nspec:\n  {spec}\n");
+        for (rest, expected) in [
+            (kafka("numPartitions: 0"), "4:18 spec.numPartitions: must be from 1 to 10000"),
+            (
+                kafka("numPartitions: many"),
+                "4:18 spec.numPartitions: must be a whole number from -2147483648 to 2147483647, \
+                 not a string",
+            ),
+            (kafka("replicationFactor: 0"), "4:22 spec.replicationFactor: must be from 1 to 32767"),
+            (
+                kafka("replicationFactor: 40000"),
+                "4:22 spec.replicationFactor: must be a whole number from -32768 to 32767",
+            ),
+            (
+                kafka("retentionDuration: 7d"),
+                "4:22 spec.retentionDuration: must be an ISO 8601 duration such as PT0.2S or \
+                 P1DT12H",
+            ),
+            (
+                kafka("retentionDuration: PT0S"),
+                "4:22 spec.retentionDuration: must be longer than zero",
+            ),
+            (kafka("numPartition: 3"), "4:3 spec.numPartition: unknown field (numPartitions?)"),
+            (disk("bytesMax: 0"), "4:13 spec.bytesMax: must be more than zero"),
+            (
+                disk("bytesMax: lots"),
+                "4:13 spec.bytesMax: must be a number of bytes such as 65536 or 64Ki",
+            ),
+            (
+                disk("retention: PT1H"),
+                "4:3 spec.retention: unknown field; known here: bytesMax, \
+                retentionDuration, retentionBytes, delivery, subscribers",
+            ),
+            (
+                nats("stream: {config: {discard: Old}}"),
+                "4:30 spec.stream.config.discard: must be New: a full stream refuses events, it \
+                 never drops those it has",
+            ),
+            (
+                nats("stream: {config: {storage: Files}}"),
+                "4:30 spec.stream.config.storage: must be one of File, Memory (File?)",
+            ),
+            (
+                nats("stream: {config: {maxAge: PT1H}}"),
+                "4:29 spec.stream.config.maxAge: must be a duration as Go writes it, such as 30s \
+                 or 1h30m",
+            ),
+            (
+                nats("consumerConfigTemplate: {ackwait: 1s}"),
+                "4:28 spec.consumerConfigTemplate.ackwait: unknown field (ackWait?)",
+            ),
+            ("spec: {}\n".to_owned(), "1:1 kind: is required"),
+        ] {
+            assert_eq!(template(&rest), Err(vec![expected.to_owned()]), "{rest}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let wrong =
+            template("kind: KafkaChannel\nspec: {numPartitions: 0, retentionDuration: x}\n");
+        assert_eq!(wrong.unwrap_err().len(), 2);
+    }
 }

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct BrokerView {
     namespace: String,
     name: String,
-    /// Whether it is at work.
+    /// Whether it is at work and its channel can be reached.
     ready: bool,
     /// In one word, why not.
     reason: Option<&'static str>,
@@ -39,7 +39,7 @@ pub(crate) struct BrokerView {
     message: Option<String>,
     /// Where its events are posted to.
     address: String,
-    /// Where they are stored; null while it is not ready.
+    /// Where they are stored; null while its channel is not open.
     channel: Option<ChannelView>,
     /// Events answered 202 since the process started.
     accepted: u64,
@@ -85,6 +85,18 @@ impl ChannelView {
             durability: durability.strength.as_str(),
             replicated: durability.replicated,
         }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind
+    }
+}
+
+/// Why a broker is not ready: it is not at work, or its channel is down.
+pub(crate) fn why_not(broker: &Result<BrokerState, NotReady>) -> Option<NotReady> {
+    match broker {
+        Ok(state) => state.down(),
+        Err(why) => Some(why.clone()),
     }
 }
 
@@ -156,15 +168,15 @@ impl View<'_> {
         let books = self.books.brokers.get(name);
         let ingress = books.map(|books| &books.ingress);
         let state = broker.as_ref().ok();
-        let not_ready = broker.as_ref().err();
+        let not_ready = why_not(broker);
         let depth = state.map(|state| state.channel.depth()).unwrap_or_default();
         let triggers = self.inventory.triggers.values();
         BrokerView {
             namespace: name.namespace.clone(),
             name: name.name.clone(),
             ready: not_ready.is_none(),
-            reason: not_ready.map(|why| why.reason),
-            message: not_ready.map(|why| why.message.clone()),
+            reason: not_ready.as_ref().map(|why| why.reason),
+            message: not_ready.map(|why| why.message),
             address: format!("{}/{name}", self.events_url),
             channel: state.map(|state| ChannelView::of(&*state.channel)),
             accepted: ingress.map_or(0, |ingress| ingress.accepted),

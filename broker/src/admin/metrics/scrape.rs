@@ -50,6 +50,9 @@ pub(super) struct BrokerNumbers {
     pub(super) ingress: IngressTally,
     /// Whether it is, or all of them are, at work; `None` for one that is only spoken of.
     pub(super) is_ready: Option<bool>,
+    /// The kind of channel that it asks for, and whether that is open and can be reached. `None` for
+    /// many: each may have another.
+    pub(super) channel_up: Option<(&'static str, bool)>,
     pub(super) triggers_ready: usize,
     pub(super) triggers_not_ready: usize,
     /// `None` for a broker that is not ready. Of many, the numbers are sums.
@@ -99,7 +102,11 @@ impl Scrape {
         let mut labels = Labels::default();
         for (name, broker) in &inventory.brokers {
             let numbers = self.brokers.entry(labels.broker(name)).or_default();
-            numbers.is_ready = Some(broker.is_ok() && numbers.is_ready.unwrap_or(true));
+            let is_up = broker.as_ref().is_ok_and(|state| state.down().is_none());
+            let kind = inventory.channels.get(name);
+            let is_first = numbers.is_ready.is_none();
+            numbers.channel_up = kind.filter(|_| is_first).map(|&kind| (kind, is_up));
+            numbers.is_ready = Some(is_up && numbers.is_ready.unwrap_or(true));
             if let Ok(state) = broker {
                 numbers.running = Some(Running::of(state, numbers.running.take()));
             }

@@ -130,6 +130,8 @@ async fn what_is_served_is_well_formed_and_all_that_the_table_has() {
         ("catchment_ready", 1.0),
         (r#"catchment_broker_ready{broker="default/default"}"#, 1.0),
         (r#"catchment_broker_ready{broker="other/down"}"#, 0.0),
+        (r#"catchment_channel_up{broker="default/default",kind="InMemoryChannel"}"#, 1.0),
+        (r#"catchment_channel_up{broker="other/down",kind="KafkaChannel"}"#, 0.0),
         (r#"catchment_triggers{broker="default/default",ready="false"}"#, 1.0),
         (r#"catchment_dead_letters_kept{broker="default/default"}"#, 1.0),
         (r#"catchment_manifest_problems{severity="error"}"#, 1.0),

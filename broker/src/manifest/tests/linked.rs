@@ -60,8 +60,14 @@ fn a_channel_that_cannot_be_had_is_told_where_it_is_asked_for() {
         format!("c.yaml:{line}:{column}: data.channel-template-spec{rest}")
     };
     let cases = [
-        ("kind: KafkaChannel", at(8, 11, ".kind: KafkaChannel is not supported by this build yet")),
-        ("kind: DiskChannel", at(8, 11, ".kind: DiskChannel is not supported by this build yet")),
+        (
+            "kind: KafkaChannel\n    spec: {numPartitions: 0}",
+            at(9, 27, ".spec.numPartitions: must be from 1 to 10000"),
+        ),
+        (
+            "kind: DiskChannel\n    spec: {bytesMax: 0}",
+            at(9, 22, ".spec.bytesMax: must be more than zero"),
+        ),
         (
             "kind: InMemoryChanel",
             at(

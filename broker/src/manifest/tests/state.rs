@@ -169,7 +169,7 @@ fn a_broker_whose_channel_is_taken_away_keeps_the_one_it_has() {
     state.apply(scan(&[("b.yaml", &broker), ("c.yaml", &config_map("InMemoryChannel"))]), at(1));
     assert_eq!(told(&state), []);
     let channels = state.snapshot().resources.channels.clone();
-    state.apply(scan(&[("b.yaml", &broker), ("c.yaml", &config_map("KafkaChannel"))]), at(2));
+    state.apply(scan(&[("b.yaml", &broker), ("c.yaml", &config_map("KafkaChanel"))]), at(2));
     assert_eq!(state.snapshot().resources.channels, channels);
     assert!(state.snapshot().has_errors());
 }

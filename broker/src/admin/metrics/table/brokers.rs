@@ -7,7 +7,7 @@ use prometheus_client::{
 
 use super::{super::rows::Family, BROKER};
 
-pub(super) static FAMILIES: [Family; 13] = [
+pub(super) static FAMILIES: [Family; 14] = [
     Family {
         name: "catchment_events_accepted",
         unit: None,
@@ -39,7 +39,7 @@ pub(super) static FAMILIES: [Family; 13] = [
         unit: None,
         kind: Gauge,
         labels: BROKER,
-        help: "Whether the broker is at work",
+        help: "Whether the broker is at work and its channel can be reached",
         rows: |scrape, rows| {
             rows.of_brokers(scrape, |rows, broker, numbers| {
                 numbers
@@ -73,6 +73,19 @@ pub(super) static FAMILIES: [Family; 13] = [
                 let Some((kind, durability)) = running.channel else { return Ok(()) };
                 let replicated = if durability.replicated { "true" } else { "false" };
                 rows.info(&[broker, kind, durability.strength.as_str(), replicated])
+            })
+        },
+    },
+    Family {
+        name: "catchment_channel_up",
+        unit: None,
+        kind: Gauge,
+        labels: &["broker", "kind"],
+        help: "Whether the channel that the broker asks for is open and can be reached",
+        rows: |scrape, rows| {
+            rows.of_brokers(scrape, |rows, broker, numbers| {
+                let Some((kind, is_up)) = numbers.channel_up else { return Ok(()) };
+                rows.gauge(&[broker, kind], u64::from(is_up))
             })
         },
     },

@@ -9,8 +9,14 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Settings, quantity::Bytes};
-use crate::manifest;
+use super::{
+    Settings, channels,
+    channels::{Disk, Overflow},
+    kafka::Kafka,
+    nats::Nats,
+    quantity::Bytes,
+};
+use crate::{manifest, spec::ChannelKind};
 
 /// Why the settings cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +38,12 @@ pub enum ConfigError {
         /// What is wrong, with its place.
         problem: String,
     },
+    /// An environment variable is not what it should be.
+    #[error("{problem}")]
+    Environment {
+        /// What is wrong, with the variable's name.
+        problem: String,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +55,9 @@ pub(super) struct File {
     workers: Option<NonZeroUsize>,
     ingress: Ingress,
     channel: Channel,
+    kafka: Kafka,
+    nats: Nats,
+    overflow: Overflow,
     delivery: Delivery,
     dead_letters: DeadLetters,
     drain: Drain,
@@ -71,7 +86,9 @@ struct Ingress {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Channel {
+    default: Option<ChannelKind>,
     memory: Memory,
+    disk: Disk,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,7 +127,7 @@ struct Drain {
 
 /// A time, written as an ISO 8601 duration.
 #[derive(Clone, Copy, Debug)]
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -134,12 +151,12 @@ fn parse(text: &str) -> Result<File, String> {
     manifest::read_one(text).map(Option::unwrap_or_default).map_err(|wrong| wrong.join("; "))
 }
 
-fn invalid(path: &Path, problem: String) -> ConfigError {
+pub(super) fn invalid(path: &Path, problem: String) -> ConfigError {
     ConfigError::Invalid { path: path.to_owned(), problem }
 }
 
 /// Puts what the file says in place of a default.
-fn put<T>(place: &mut T, said: Option<T>) {
+pub(super) fn put<T>(place: &mut T, said: Option<T>) {
     if let Some(said) = said {
         *place = said;
     }
@@ -157,8 +174,13 @@ impl File {
         put(&mut settings.data, self.data);
         put(&mut settings.workers, self.workers.map(NonZeroUsize::get));
         self.ingress.apply(&mut settings.ingress);
+        put(&mut settings.channel_default, self.channel.default);
         self.channel.memory.apply(settings);
+        self.channel.disk.apply(&mut settings.disk, event_fits(settings.ingress.body_bytes_max));
+        self.kafka.apply(&mut settings.kafka);
+        self.nats.apply(&mut settings.nats);
         put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
+        self.overflow.apply(&mut settings.overflow, settings.delivery.age_max);
         let client = &mut settings.client;
         put(&mut client.connections_per_host, self.delivery.connections_per_host_max);
         put(&mut client.connect_timeout, self.delivery.connect_timeout.map(|span| span.0));
@@ -211,10 +233,19 @@ fn unusable(settings: &Settings) -> Option<String> {
         ("delivery.connectTimeout", client.connect_timeout.is_zero()),
         ("delivery.tlsTimeout", client.tls_timeout.is_zero()),
     ];
-    if let Some((field, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
+    let durable = channels::zeros(&settings.disk, &settings.overflow);
+    if let Some((field, _)) = is_zero.into_iter().chain(durable).find(|(_, is_zero)| *is_zero) {
         return Some(format!("{field}: must be more than zero"));
     }
-    None
+    let mut problems = Vec::new();
+    settings.kafka.check(&mut problems);
+    settings.nats.check(&mut problems);
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+/// Unless said otherwise a channel takes what the way in lets through.
+fn event_fits(body_bytes_max: usize) -> usize {
+    body_bytes_max + (64 << 10)
 }
 
 impl Ingress {
@@ -245,92 +276,11 @@ impl Memory {
         put(&mut memory.bytes_max, self.bytes_max.map(|bytes| bytes.0));
         put(&mut memory.total_bytes_max, self.total_bytes_max.map(|bytes| bytes.0));
         put(&mut memory.trigger_share_percent, self.trigger_share_percent);
-        // Unless said otherwise a channel takes what the way in lets through.
-        let fits = settings.ingress.body_bytes_max + (64 << 10);
+        let fits = event_fits(settings.ingress.body_bytes_max);
         let event_bytes_max = self.event_bytes_max.map(|bytes| bytes.0);
         memory.limits.event_bytes_max = event_bytes_max.unwrap_or(fits);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(yaml: &str) -> Result<Settings, String> {
-        let path = Path::new("c.yaml");
-        let file = parse(yaml)?;
-        let mut settings = Settings::defaults();
-        file.apply(&mut settings, Some(path)).map_err(|error| error.to_string())?;
-        Ok(settings)
-    }
-
-    #[test]
-    fn what_the_file_says_counts() {
-        let settings = settings(
-            "listen: 0.0.0.0:80\ningress: {bodyBytesMax: 2Mi, headTimeout: PT3S}\n\
-             channel: {memory: {eventsMax: 7, triggerSharePercent: 50}}\ndrain: {timeout: PT1M}\n",
-        )
-        .unwrap();
-        assert_eq!(settings.listen.port(), 80);
-        assert_eq!(settings.ingress.body_bytes_max, 2 << 20);
-        assert_eq!(settings.ingress.head_timeout, Duration::from_secs(3));
-        assert_eq!(settings.memory.limits.events_max, 7);
-        assert_eq!(settings.memory.limits.event_bytes_max, (2 << 20) + (64 << 10));
-        assert_eq!(settings.drain.timeout, Duration::from_secs(60));
-    }
-
-    #[test]
-    fn the_readme_shows_every_setting_with_its_default() {
-        let readme = include_str!("../../../README.md");
-        let (_, file) = readme.split_once("```yaml\n# catchment.yaml\n").unwrap();
-        let (yaml, _) = file.split_once("```").unwrap();
-        let file = parse(yaml).unwrap();
-        let every = format!("{file:?}");
-        assert!(!every.contains("None"), "a setting is not shown: {every}");
-        let shown = settings(yaml).unwrap();
-        assert_eq!(shown.ingress, crate::ingress::Limits::default());
-        assert_eq!(shown.memory.limits, channel::MemoryLimits::default());
-        assert_eq!(shown.delivery, dispatcher::Settings::default());
-        assert_eq!(shown.client, dispatcher::http::ClientSettings::default());
-        assert_eq!(shown.dead_letters, dispatcher::DeadLetterLimits::default());
-        let addresses = (shown.listen.to_string(), shown.admin.to_string());
-        assert_eq!(addresses, (crate::config::LISTEN.to_owned(), crate::config::ADMIN.to_owned()));
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_named() {
-        for (yaml, named) in [
-            ("ingres: {}", "1:1: ingres: unknown field (did you mean ingress?)"),
-            (
-                "ingress: {bodyBytesMax: 1KB}",
-                "1:25: ingress.bodyBytesMax: must be a number of bytes",
-            ),
-            ("ingress: {bodyBytesMax: -1}", "ingress.bodyBytesMax: must be a number of bytes"),
-            (
-                "ingress: {headTimeout: 10s}",
-                "1:24: ingress.headTimeout: must be an ISO 8601 duration",
-            ),
-            ("ingress: {headersMax: many}", "1:23: ingress.headersMax: must be"),
-            ("workers: two\nadmin: 80", "1:10: workers: must be"),
-            ("workers: two\nadmin: 80", "2:8: admin: must be"),
-            ("[]", "must be a mapping, not a list"),
-            ("workers: 1\n---\nworkers: 2", "second document"),
-            ("workers: 1\nworkers: 2", "key workers is given twice"),
-            ("ingress: {headBytesMax: 1Ki}", "headBytesMax"),
-            ("channel: {memory: {triggerSharePercent: 0}}", "triggerSharePercent"),
-            ("listen: here", "listen"),
-            ("deadLetters: {eventsMax: 0}", "deadLetters.eventsMax"),
-            ("ingress: {connectionsMax: 0}", "ingress.connectionsMax"),
-            ("ingress: {headersMax: 0}", "ingress.headersMax: must be more than zero"),
-            ("ingress: {headTimeout: PT0S}", "ingress.headTimeout: must be more than zero"),
-            (
-                "channel: {memory: {eventsMax: 0}}",
-                "channel.memory.eventsMax: must be more than zero",
-            ),
-        ] {
-            let error = settings(yaml).unwrap_err();
-            assert!(error.contains(named), "{yaml}: {error}");
-            assert!(!error.contains('\n'), "one line: {error}");
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,23 @@
 //! A Broker as the user writes it, and the channel it asks for.
 
+mod channel;
+mod go_duration;
+mod kafka;
+mod nats;
+
 use std::collections::BTreeMap;
 
-use channel::{Invalid, Reference};
+use ::channel::{Invalid, Reference};
 use dispatcher::{DeliveryChoice, DeliverySpec};
 use serde::{Deserialize, Serialize};
+
+pub use self::channel::{ChannelChoice, ChannelKind, DiskChannelSpec};
+pub use go_duration::GoDuration;
+pub use kafka::{KafkaChannelSpec, PARTITIONS_MAX};
+pub use nats::{
+    ConsumerType, DeliverPolicy, Discard, NatsChannelSpec, NatsConsumerSpec, NatsPlacement,
+    NatsStreamConfig, NatsStreamSpec, ReplayPolicy, Retention, Storage,
+};
 
 /// The class of brokers that this program runs.
 pub const CLASS: &str = "Catchment";
@@ -22,16 +35,6 @@ pub struct BrokerSpec {
     /// What holds for every trigger that does not say otherwise, field by field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliverySpec>,
-}
-
-/// The channel that a broker keeps its events in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ChannelChoice {
-    /// What the process is configured to use.
-    #[default]
-    Default,
-    /// `InMemoryChannel`.
-    InMemory,
 }
 
 impl BrokerSpec {

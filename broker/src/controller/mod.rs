@@ -1,4 +1,12 @@
 //! Resources -> running pieces: channels, gates, routes; and a change to just what it changes.
+//!
+//! A channel that is not at hand is opened beside the controller: `opening`. What a broker is at
+//! each moment, and which steps a change asks for, is in `broker`.
+
+mod broker;
+mod opening;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,13 +15,18 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Channel, Invalid, Memory, Name, Reference, Strength, Target};
+use channel::{Budget, Invalid, Name, Reference, Strength, Target};
 use dispatcher::{
-    DeliveryChoice, DeliveryPlan, Fanout, Filter, Notes, Overflows, Quota, Routes, Trigger,
+    DeliveryChoice, DeliveryPlan, Fanout, Filter, Overflows, Quota, Routes, Trigger,
     TriggerOptions, TriggerPlan, TriggerSpec, Usage, http::Endpoint,
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
 };
 
 use crate::{
+    channels::{OpenChannel, Opener},
     config::Settings,
     control::{BrokerState, Control, Inventory, NotReady, PausedBy, TriggerState},
     ingress::{Admission, Gates},
@@ -21,6 +34,10 @@ use crate::{
     spec::BrokerSpec,
     worker::Command,
 };
+
+use broker::Broker;
+use opening::Openings;
+pub use opening::Report;
 
 /// Turns what the user wrote into what runs. Its only state is what runs already.
 #[derive(Debug)]
@@ -30,10 +47,15 @@ pub struct Controller {
     gates: Arc<ArcSwap<Gates>>,
     /// Where the way in can be reached, for references to brokers.
     address: SocketAddr,
-    brokers: BTreeMap<Name, Running>,
+    openings: Openings,
+    /// What the user wants.
+    snapshot: Snapshot,
+    brokers: BTreeMap<Name, Broker>,
     triggers: BTreeMap<Name, Known>,
     /// Triggers that are gone, and whose overflows are to be cleared.
     ended: Vec<Arc<Trigger>>,
+    /// What follows the ledgers that others write to.
+    followers: TaskTracker,
 }
 
 /// How long clearing the overflow of a deleted trigger may hold up other changes.
@@ -43,6 +65,8 @@ const CLEAR_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 struct Running {
     state: BrokerState,
     gate: Arc<Admission>,
+    /// Ends what follows its ledger.
+    _stop: DropGuard,
 }
 
 /// A trigger that runs, and what it was made from.
@@ -59,6 +83,8 @@ struct Origin {
     broker: u64,
     broker_name: Name,
     paused: bool,
+    /// Which of its broker's channels it was made for, by address: it holds an overflow of that one.
+    channel: usize,
     targets: Vec<Option<Target>>,
 }
 
@@ -70,9 +96,10 @@ struct Wanted<'a> {
 }
 
 impl Controller {
-    /// A controller of nothing yet. The way in is reached at `address`.
+    /// A controller of nothing yet, with channels by `opener`. The way in is reached at `address`.
     pub fn new(
         settings: Arc<Settings>,
+        opener: Arc<dyn Opener>,
         control: Arc<Control>,
         gates: Arc<ArcSwap<Gates>>,
         address: SocketAddr,
@@ -82,67 +109,59 @@ impl Controller {
             control,
             gates,
             address,
+            openings: Openings::new(opener),
+            snapshot: Snapshot::default(),
             brokers: BTreeMap::new(),
             triggers: BTreeMap::new(),
             ended: Vec::new(),
+            followers: TaskTracker::new(),
         }
     }
 
-    /// Makes what runs what `snapshot` says. When it returns, new events go by the new resources.
+    /// Makes what runs what `snapshot` says. When it returns, new events go by the new resources;
+    /// brokers whose channel is not at hand follow as [`Controller::take`] is told of it.
     ///
     /// Not cancel safe: a change is to be made whole.
     pub async fn apply(&mut self, snapshot: &Snapshot) {
-        let resources = &snapshot.resources;
-        let gone: Vec<Name> = self
-            .brokers
-            .keys()
-            .filter(|name| !resources.brokers.contains_key(*name))
-            .cloned()
-            .collect();
-        let new: Vec<Name> = resources
-            .brokers
-            .keys()
-            .filter(|name| !self.brokers.contains_key(*name))
-            .cloned()
-            .collect();
-        // Gates close before the triggers go: nobody gets a 202 for an event that nothing waits for.
-        let ending: Vec<Running> =
-            gone.iter().filter_map(|name| self.brokers.remove(name)).collect();
-        self.swap_gates();
-        for running in &ending {
-            running.state.channel.close();
-            self.route(running, Vec::new()).await;
-        }
-        for name in &new {
-            self.open(name).await;
-        }
-        let triggers = self.follow_triggers(snapshot).await;
+        self.snapshot = snapshot.clone();
+        let gone = self.follow_brokers().await;
+        self.follow(gone).await;
+    }
+
+    /// Looks at the triggers again, because something beside the resources has changed.
+    ///
+    /// Not cancel safe: a change is to be made whole.
+    pub async fn look_again(&mut self) {
+        self.follow(Vec::new()).await;
+    }
+
+    /// Puts the triggers in place, then opens the gates, then lets go of what is `gone`.
+    async fn follow(&mut self, gone: Vec<Name>) {
+        let snapshot = self.snapshot.clone();
+        let triggers = self.follow_triggers(&snapshot).await;
         // Gates open only now: whoever gets a 202 finds the triggers in place.
         self.swap_gates();
         for broker in &gone {
             self.tell_workers(|| Command::Forget { broker: broker.clone() }).await;
             tracing::info!(broker = %broker, "broker is gone");
         }
-        let brokers = self
-            .brokers
-            .iter()
-            .map(|(name, running)| (name.clone(), Ok(running.state.clone())))
+        let default = self.settings.channel_default;
+        let channels = self.brokers.iter();
+        let channels = channels
+            .map(|(name, broker)| (name.clone(), broker.choice.kind(default).as_str()))
             .collect();
-        let problems = snapshot.problems.clone();
-        self.control.inventory.store(Arc::new(Inventory { brokers, triggers, problems }));
+        let brokers =
+            self.brokers.iter().map(|(name, broker)| (name.clone(), broker.state())).collect();
+        let problems = snapshot.problems;
+        let inventory = Inventory { brokers, channels, triggers, problems };
+        self.control.inventory.store(Arc::new(inventory));
     }
 
-    /// Starts a broker: its channel, and a reader of it in each worker.
-    async fn open(&mut self, name: &Name) {
+    /// Starts a broker on its open channel: a reader of it in each worker.
+    async fn run(&self, name: &Name, open: OpenChannel, budget: Arc<Budget>) -> Running {
         let settings = &self.settings;
-        let budget = self.control.budget.part(settings.memory.bytes_max);
-        let workers = self.control.workers().len();
-        let channel: Arc<dyn Channel> =
-            Memory::new(workers, settings.memory.limits, Arc::clone(&budget));
+        let OpenChannel { channel, notes, .. } = open;
         let gate = Arc::new(Admission::new(name.clone(), Arc::clone(&channel)));
-        let ledger = channel.ledger();
-        let (notes, _following) =
-            Notes::load(settings.dead_letters, ledger, Arc::clone(&budget)).await;
         let fanout = Arc::new(Fanout {
             name: name.clone(),
             routes: ArcSwap::from_pointee(Routes::new(Vec::new())),
@@ -166,7 +185,12 @@ impl Controller {
             "broker is open"
         );
         let state = BrokerState { fanout, channel, pauses: notes.pauses };
-        self.brokers.insert(name.clone(), Running { state, gate });
+        let stop = CancellationToken::new();
+        if let Some(following) = open.following {
+            let (stop, control) = (stop.clone(), Arc::clone(&self.control));
+            self.followers.spawn(following.run(stop, move || control.look_soon()));
+        }
+        Running { state, gate, _stop: stop.drop_guard() }
     }
 
     async fn follow_triggers(&mut self, snapshot: &Snapshot) -> BTreeMap<Name, TriggerState> {
@@ -184,7 +208,8 @@ impl Controller {
             }
             let paused = running.as_ref().ok().filter(|trigger| trigger.plan.paused).map(|_| {
                 let of_broker = self.brokers.get(&broker);
-                let is_operators = of_broker.is_some_and(|running| running.state.pauses.has(name));
+                let running = of_broker.and_then(Broker::running);
+                let is_operators = running.is_some_and(|running| running.state.pauses.has(name));
                 if is_operators { PausedBy::Operator } else { PausedBy::Manifest }
             });
             let filter = filter_as_written(&resource.spec);
@@ -196,7 +221,8 @@ impl Controller {
             let is_there = states.contains_key(name);
             known.running.usage.keep(is_there && !is_ready);
         }
-        for (name, running) in &self.brokers {
+        for (name, broker) in &self.brokers {
+            let Some(running) = broker.running() else { continue };
             let triggers = by_broker.remove(name).unwrap_or_default();
             self.route(running, triggers).await;
         }
@@ -253,17 +279,14 @@ impl Controller {
             .map(|(sink, owner)| self.resolve(sink, "spec.delivery.deadLetterSink", owner))
             .transpose()
             .map_err(|invalid| not_ready("DeadLetterSinkUnresolved", &invalid))?;
-        let Some(of_broker) = self.brokers.get(&wanted.broker) else {
-            let message = format!("Broker {:?} is not ready", wanted.broker.to_string());
-            return Err(NotReady { reason: "BrokerNotReady", message });
-        };
-        let of_broker = of_broker.state.clone();
+        let of_broker = self.broker_at_work(&wanted.broker)?;
         let is_paused = of_broker.pauses.has(wanted.name);
         let made_from = Origin {
             trigger: wanted.resource.hash,
             broker: broker.hash,
             broker_name: wanted.broker.clone(),
             paused: is_paused,
+            channel: Arc::as_ptr(&of_broker.channel).addr(),
             targets: vec![Some(subscriber.clone()), sink.clone()],
         };
         let known = self.triggers.get(wanted.name);
@@ -274,7 +297,10 @@ impl Controller {
         let mut plan = plan(wanted, broker, &subscriber, sink.as_ref())?;
         plan.paused |= is_paused;
         // Another broker means other events: what waits belongs to the old one.
-        let same = known.filter(|known| known.made_from.broker_name == wanted.broker);
+        let same = known.filter(|known| {
+            known.made_from.broker_name == wanted.broker
+                && known.made_from.channel == made_from.channel
+        });
         let running = Arc::new(succeed(same.map(|known| &*known.running), plan, &of_broker));
         let known = Known { made_from, running: Arc::clone(&running) };
         if let Some(before) = self.triggers.insert(wanted.name.clone(), known)
@@ -296,7 +322,7 @@ impl Controller {
         if self.ended.is_empty() {
             return;
         }
-        for running in self.brokers.values() {
+        for running in self.brokers.values().filter_map(Broker::running) {
             let fanout = &running.state.fanout;
             self.tell_workers(|| Command::Refresh { fanout: Arc::clone(fanout) }).await;
         }
@@ -338,15 +364,6 @@ impl Controller {
         }
         let url = format!("http://{}/{name}", reachable(self.address)).parse().ok()?;
         Some(Target { url, ca_certs: None, audience: None })
-    }
-
-    fn swap_gates(&self) {
-        let gates: Gates = self
-            .brokers
-            .iter()
-            .map(|(name, running)| (name.to_string(), Arc::clone(&running.gate)))
-            .collect();
-        self.gates.store(Arc::new(gates));
     }
 
     async fn tell_workers(&self, command: impl Fn() -> Command) {

@@ -1,0 +1,193 @@
+//! What a broker asks for -> its channel, open, or why there is none: the one place that knows the
+//! backends.
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+use std::{fmt, sync::Arc};
+
+use channel::{Budget, Channel, Memory, Name, Work};
+use dispatcher::{DeadLetterLimits, Following, Notes};
+use tokio::runtime::Handle;
+
+use crate::{
+    config::Settings,
+    spec::{ChannelChoice, DiskChannelSpec, KafkaChannelSpec, NatsChannelSpec},
+};
+
+/// Why a channel is not open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct OpenFailure {
+    /// In one word, as a condition's reason.
+    pub reason: &'static str,
+    /// In one line.
+    pub message: String,
+    /// Whether it may open later without anybody changing the broker or the configuration.
+    pub retry: bool,
+}
+
+impl OpenFailure {
+    /// A failure that time may mend: a server away, a topic that somebody has to put right.
+    pub fn for_now(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), retry: true }
+    }
+
+    /// A failure that only a change of what is asked for, or a restart, can mend.
+    pub fn for_good(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), retry: false }
+    }
+}
+
+/// A channel, or why there is none.
+pub type Opened = Result<Arc<dyn Channel>, OpenFailure>;
+
+/// A channel that is wanted.
+#[derive(Clone, Debug)]
+pub struct OpenRequest {
+    /// The broker.
+    pub name: Name,
+    /// What it asks for; never [`ChannelChoice::Default`].
+    pub choice: ChannelChoice,
+    /// The memory that its events may take.
+    pub budget: Arc<Budget>,
+    /// Bounds of its dead letters.
+    pub dead_letters: DeadLetterLimits,
+}
+
+/// A channel that is open, and what its broker had written down there.
+#[derive(Debug)]
+pub struct OpenChannel {
+    /// The channel.
+    pub channel: Arc<dyn Channel>,
+    /// Its dead letters and pauses.
+    pub notes: Notes,
+    /// What others go on writing there.
+    pub following: Option<Following>,
+}
+
+impl OpenChannel {
+    /// Reads what is written down in `channel`; `None` when the channel has ended before that.
+    pub async fn of(channel: Arc<dyn Channel>, request: &OpenRequest) -> Option<Self> {
+        let (limits, budget) = (request.dead_letters, Arc::clone(&request.budget));
+        let (notes, following) = Notes::load(limits, channel.ledger(), budget).await?;
+        Some(Self { channel, notes, following })
+    }
+}
+
+/// Opens channels.
+pub trait Opener: fmt::Debug + Send + Sync {
+    /// Opens a channel; of a broker only one at a time, and never while the one before is not let go.
+    ///
+    /// The first poll must be quick: the controller waits for it, so what is at hand at once is there
+    /// at once. What blocks belongs on a thread for that. A future that takes longer than a minute
+    /// is dropped, and must then leave nothing behind that keeps a later one from opening.
+    fn open(&self, request: OpenRequest) -> Work<Opened>;
+}
+
+/// The backends of this build.
+#[derive(Clone, Debug)]
+pub struct Backends {
+    /// What the process goes by: limits, addresses, credentials.
+    pub settings: Arc<Settings>,
+    /// Workers, each with a reader of every channel.
+    pub workers: usize,
+    /// Where backends may run what they have to run beside the workers.
+    pub runtime: Handle,
+}
+
+impl Opener for Backends {
+    fn open(&self, request: OpenRequest) -> Work<Opened> {
+        let backends = self.clone();
+        Box::pin(async move { backends.open_channel(request).await })
+    }
+}
+
+impl Backends {
+    async fn open_channel(self, request: OpenRequest) -> Opened {
+        let OpenRequest { name, choice, budget, .. } = request;
+        match choice.or(self.settings.channel_default) {
+            ChannelChoice::Disk(spec) => self.disk(&name, &spec, budget).await,
+            ChannelChoice::Kafka(spec) => self.kafka(&name, &spec, budget).await,
+            ChannelChoice::Nats(spec) => self.nats(&name, &spec, budget).await,
+            ChannelChoice::InMemory | ChannelChoice::Default => {
+                let channel: Arc<dyn Channel> =
+                    Memory::new(self.workers, self.settings.memory.limits, budget);
+                Ok(channel)
+            }
+        }
+    }
+
+    /// Opens the folder of a broker below [`Settings::data`].
+    async fn disk(&self, _: &Name, _: &DiskChannelSpec, _: Arc<Budget>) -> Opened {
+        Err(not_built_in())
+    }
+
+    /// Opens the topic of a broker, in the Kafka that [`Settings::kafka`] names.
+    async fn kafka(&self, _: &Name, _: &KafkaChannelSpec, _: Arc<Budget>) -> Opened {
+        if self.settings.kafka.bootstrap_servers.is_none() {
+            return Err(not_configured("kafka.bootstrapServers"));
+        }
+        Err(not_built_in())
+    }
+
+    /// Opens the stream of a broker, in the NATS that [`Settings::nats`] names.
+    async fn nats(&self, _: &Name, _: &NatsChannelSpec, _: Arc<Budget>) -> Opened {
+        if self.settings.nats.url.is_none() {
+            return Err(not_configured("nats.url"));
+        }
+        Err(not_built_in())
+    }
+}
+
+fn not_configured(field: &str) -> OpenFailure {
+    let message = format!("the configuration does not set {field}");
+    OpenFailure::for_good("ChannelNotConfigured", message)
+}
+
+fn not_built_in() -> OpenFailure {
+    OpenFailure::for_good("ChannelNotBuiltIn", "this build cannot open one yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::spec::ChannelKind;
+
+    fn backends(change: impl FnOnce(&mut Settings)) -> Backends {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            serve: crate::cli::ServeArgs,
+        }
+        let mut settings = Settings::new(&Cli::parse_from(["serve"]).serve).unwrap();
+        change(&mut settings);
+        Backends { settings: Arc::new(settings), workers: 1, runtime: Handle::current() }
+    }
+
+    async fn open(backends: &Backends, choice: ChannelChoice) -> Opened {
+        let budget = Budget::new(1 << 20);
+        let dead_letters = DeadLetterLimits::default();
+        let name = Name::new("a", "b");
+        backends.open(OpenRequest { name, choice, budget, dead_letters }).await
+    }
+
+    #[tokio::test]
+    async fn memory_is_at_hand() {
+        let memory = open(&backends(|_| {}), ChannelChoice::InMemory).await.unwrap();
+        assert_eq!(memory.kind(), ChannelKind::Memory.as_str());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_nobody_named_is_not_asked_for_again() {
+        for kind in [ChannelKind::Kafka, ChannelKind::Nats] {
+            let backends = backends(|settings| {
+                (settings.kafka.bootstrap_servers, settings.nats.url) = (None, None);
+            });
+            let failure = open(&backends, ChannelChoice::Default.or(kind)).await.unwrap_err();
+            assert_eq!((failure.reason, failure.retry), ("ChannelNotConfigured", false));
+        }
+    }
+}

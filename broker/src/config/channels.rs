@@ -1,0 +1,142 @@
+//! Bounds of channels that outlive the process, and of what waits in them: `channel.disk`,
+//! `overflow`, and which channel a broker gets that asks for none.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{
+    file::{Span, put},
+    quantity::Bytes,
+};
+use crate::spec::ChannelKind;
+
+/// The channel of a broker that asks for none, when the configuration does not say either.
+pub const CHANNEL_DEFAULT: ChannelKind = ChannelKind::Memory;
+
+/// Bounds of disk channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// Bytes that a channel may take, what waits included. Default 10 GiB.
+    pub bytes_max: usize,
+    /// Events stored and not settled, of a channel. Default 10,000,000.
+    pub events_max: usize,
+    /// Bytes of one event, attributes and data. Default: `ingress.bodyBytesMax` and 64 KiB.
+    pub event_bytes_max: usize,
+    /// How long settled events are kept. Default 24 h.
+    pub retention: Duration,
+    /// Bytes of settled events that are kept. Default 1 GiB.
+    pub retention_bytes: usize,
+    /// Bytes that must be free on the filesystem for events to be taken. Default 256 MiB.
+    pub free_bytes_min: usize,
+}
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        Self {
+            bytes_max: 10 << 30,
+            events_max: 10_000_000,
+            event_bytes_max: (1 << 20) + (64 << 10),
+            retention: Duration::from_secs(24 * 60 * 60),
+            retention_bytes: 1 << 30,
+            free_bytes_min: 256 << 20,
+        }
+    }
+}
+
+/// Bounds of what waits for one trigger of a channel that outlives the process. Those of memory
+/// channels are a share of the channel: `channel.memory.triggerSharePercent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverflowSettings {
+    /// How long a delivery that has not ended holds its event in the channel before the event goes to
+    /// the trigger's overflow. Default 10 s.
+    pub after: Duration,
+    /// Events of a trigger that are held in memory, in each worker. Default 1024.
+    pub lane_events_max: usize,
+    /// Their bytes. Default 8 MiB.
+    pub lane_bytes_max: usize,
+    /// Events that wait in the overflow. Default 10,000,000.
+    pub events_max: usize,
+    /// Their bytes. Default 8 GiB.
+    pub bytes_max: usize,
+    /// How long an event may wait, retries included. Default: `delivery.ageMax`.
+    pub age_max: Duration,
+}
+
+impl Default for OverflowSettings {
+    fn default() -> Self {
+        Self {
+            after: Duration::from_secs(10),
+            lane_events_max: 1024,
+            lane_bytes_max: 8 << 20,
+            events_max: 10_000_000,
+            bytes_max: 8 << 30,
+            age_max: dispatcher::Settings::default().age_max,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Disk {
+    bytes_max: Option<Bytes>,
+    events_max: Option<usize>,
+    event_bytes_max: Option<Bytes>,
+    retention: Option<Span>,
+    retention_bytes: Option<Bytes>,
+    free_bytes_min: Option<Bytes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Overflow {
+    after: Option<Span>,
+    lane_events_max: Option<usize>,
+    lane_bytes_max: Option<Bytes>,
+    events_max: Option<usize>,
+    bytes_max: Option<Bytes>,
+    age_max: Option<Span>,
+}
+
+impl Disk {
+    /// `fits` is the largest event that the way in lets through.
+    pub(super) fn apply(self, settings: &mut DiskSettings, fits: usize) {
+        put(&mut settings.bytes_max, self.bytes_max.map(|bytes| bytes.0));
+        put(&mut settings.events_max, self.events_max);
+        settings.event_bytes_max = self.event_bytes_max.map_or(fits, |bytes| bytes.0);
+        put(&mut settings.retention, self.retention.map(|span| span.0));
+        put(&mut settings.retention_bytes, self.retention_bytes.map(|bytes| bytes.0));
+        put(&mut settings.free_bytes_min, self.free_bytes_min.map(|bytes| bytes.0));
+    }
+}
+
+impl Overflow {
+    /// `age_max` is how long events may wait elsewhere.
+    pub(super) fn apply(self, settings: &mut OverflowSettings, age_max: Duration) {
+        put(&mut settings.after, self.after.map(|span| span.0));
+        put(&mut settings.lane_events_max, self.lane_events_max);
+        put(&mut settings.lane_bytes_max, self.lane_bytes_max.map(|bytes| bytes.0));
+        put(&mut settings.events_max, self.events_max);
+        put(&mut settings.bytes_max, self.bytes_max.map(|bytes| bytes.0));
+        settings.age_max = self.age_max.map_or(age_max, |span| span.0);
+    }
+}
+
+/// The settings among these that must not be zero, and whether they are.
+pub(super) fn zeros(
+    disk: &DiskSettings,
+    overflow: &OverflowSettings,
+) -> impl Iterator<Item = (&'static str, bool)> {
+    [
+        ("channel.disk.bytesMax", disk.bytes_max == 0),
+        ("channel.disk.eventsMax", disk.events_max == 0),
+        ("channel.disk.eventBytesMax", disk.event_bytes_max == 0),
+        ("overflow.after", overflow.after.is_zero()),
+        ("overflow.laneEventsMax", overflow.lane_events_max == 0),
+        ("overflow.laneBytesMax", overflow.lane_bytes_max == 0),
+        ("overflow.eventsMax", overflow.events_max == 0),
+        ("overflow.bytesMax", overflow.bytes_max == 0),
+        ("overflow.ageMax", overflow.age_max.is_zero()),
+    ]
+    .into_iter()
+}

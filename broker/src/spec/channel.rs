@@ -1,0 +1,149 @@
+//! The channel that a broker asks for, and what of it the user chose.
+
+use std::time::Duration;
+
+use ::channel::Invalid;
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::{KafkaChannelSpec, NatsChannelSpec};
+use crate::config::Bytes;
+
+/// The kinds of channels that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ChannelKind {
+    /// `InMemoryChannel`.
+    Memory,
+    /// `DiskChannel`.
+    Disk,
+    /// `KafkaChannel`.
+    Kafka,
+    /// `NatsJetStreamChannel`.
+    Nats,
+}
+
+impl ChannelKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Disk, Self::Kafka, Self::Nats];
+
+    /// The kind of `messaging.knative.dev`, as templates and the API name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "InMemoryChannel",
+            Self::Disk => "DiskChannel",
+            Self::Kafka => "KafkaChannel",
+            Self::Nats => "NatsJetStreamChannel",
+        }
+    }
+}
+
+/// The channel that a broker keeps its events in. Equal choices share a channel: a change of the
+/// manifest that leaves the choice as it was reopens nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ChannelChoice {
+    /// What the process is configured to use.
+    #[default]
+    Default,
+    /// `InMemoryChannel`.
+    InMemory,
+    /// `DiskChannel`.
+    Disk(DiskChannelSpec),
+    /// `KafkaChannel`.
+    Kafka(KafkaChannelSpec),
+    /// `NatsJetStreamChannel`.
+    Nats(Box<NatsChannelSpec>),
+}
+
+impl ChannelChoice {
+    /// The kind that is asked for; `default` when none is.
+    pub fn kind(&self, default: ChannelKind) -> ChannelKind {
+        match self {
+            Self::Default => default,
+            Self::InMemory => ChannelKind::Memory,
+            Self::Disk(_) => ChannelKind::Disk,
+            Self::Kafka(_) => ChannelKind::Kafka,
+            Self::Nats(_) => ChannelKind::Nats,
+        }
+    }
+
+    /// The same with a kind of its own: a broker that asks for nothing and one that asks for just
+    /// what the process uses by default have equal channels.
+    #[must_use]
+    pub fn or(self, default: ChannelKind) -> Self {
+        match (self, default) {
+            (Self::Default, ChannelKind::Memory) => Self::InMemory,
+            (Self::Default, ChannelKind::Disk) => Self::Disk(DiskChannelSpec::default()),
+            (Self::Default, ChannelKind::Kafka) => Self::Kafka(KafkaChannelSpec::default()),
+            (Self::Default, ChannelKind::Nats) => Self::Nats(Box::default()),
+            (choice, _) => choice,
+        }
+    }
+}
+
+/// `spec` of a `DiskChannel`: what a broker may set of the process's `channel.disk`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiskChannelSpec {
+    /// Bytes that the channel may take, what waits included. Default: `channel.disk.bytesMax`.
+    pub bytes_max: Option<Bytes>,
+    /// How long settled events are kept, an ISO 8601 duration. Default: `channel.disk.retention`.
+    pub retention_duration: Option<String>,
+    /// Bytes of settled events that are kept. Default: `channel.disk.retentionBytes`.
+    pub retention_bytes: Option<Bytes>,
+    pub(crate) delivery: IgnoredAny,
+    pub(crate) subscribers: IgnoredAny,
+}
+
+impl DiskChannelSpec {
+    /// Adds what breaks a rule to `problems`; the spec is at `path`.
+    pub fn check(&self, path: &str, problems: &mut Vec<Invalid>) {
+        if self.bytes_max.is_some_and(|bytes| bytes.0 == 0) {
+            problems.push(Invalid::new(format!("{path}.bytesMax"), "must be more than zero"));
+        }
+        check_retention(self.retention_duration.as_deref(), path, problems);
+    }
+
+    /// How long settled events are kept, as far as the broker says.
+    pub fn retention(&self) -> Option<Duration> {
+        retention(self.retention_duration.as_deref()).and_then(Result::ok)
+    }
+}
+
+/// A `retentionDuration` as written, read.
+pub(super) fn retention(written: Option<&str>) -> Option<Result<Duration, String>> {
+    let length = match dispatcher::duration::parse(written?) {
+        Ok(length) => length,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let length = Duration::try_from(length).ok().filter(|length| !length.is_zero());
+    Some(length.ok_or_else(|| "must be longer than zero".to_owned()))
+}
+
+pub(super) fn check_retention(written: Option<&str>, path: &str, problems: &mut Vec<Invalid>) {
+    if let Some(Err(rule)) = retention(written) {
+        problems.push(Invalid::new(format!("{path}.retentionDuration"), rule));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_equal_to_the_same_kind_asked_for() {
+        for kind in ChannelKind::ALL {
+            let choice = ChannelChoice::Default.or(kind);
+            assert_ne!(choice, ChannelChoice::Default);
+            assert_eq!(choice.kind(ChannelKind::Memory), kind);
+            assert_eq!(choice.clone().or(ChannelKind::Memory), choice);
+        }
+    }
+
+    #[test]
+    fn what_is_taken_and_not_looked_at_makes_no_difference() {
+        let read = |json: &str| serde_json::from_str::<DiskChannelSpec>(json).unwrap();
+        let plain = read(r#"{"bytesMax": "1Gi"}"#);
+        assert_eq!(plain, read(r#"{"bytesMax": 1073741824, "delivery": {"retry": 3}}"#));
+        assert_ne!(plain, read("{}"));
+    }
+}
