@@ -9,6 +9,7 @@
 )]
 
 mod accept;
+mod channels;
 mod codes;
 mod dead_letters;
 mod delivery;

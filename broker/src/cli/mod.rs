@@ -86,6 +86,9 @@ Examples:
   catchment serve deploy/examples/quickstart --listen 0.0.0.0:8080
   CATCHMENT_WORKERS=4 catchment serve manifests/ --config catchment.yaml
 
+CATCHMENT_KAFKA_BOOTSTRAP_SERVERS and CATCHMENT_NATS_URL go over kafka.bootstrapServers and nats.url
+of the configuration file.
+
 One line on stdout says when it is ready; logs go to stderr. SIGTERM drains and ends.";
 
 /// What `catchment serve` is told.

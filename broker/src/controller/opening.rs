@@ -317,14 +317,14 @@ impl Opening {
 
     fn log(&self, failure: &OpenFailure, failures: u32, wait: Duration) {
         let broker = &self.request.name;
-        let OpenFailure { reason, message, retry } = failure;
+        let OpenFailure { reason, message: why, retry } = failure;
         if failures > 1 {
-            tracing::debug!(%broker, reason, message, failures, "the channel is still not open");
+            tracing::debug!(%broker, reason, why, failures, "the channel is still not open");
         } else if *retry {
             let retry_ms = wait.as_millis();
-            tracing::warn!(%broker, reason, message, retry_ms, "the channel cannot be opened yet");
+            tracing::warn!(%broker, reason, why, retry_ms, "the channel cannot be opened yet");
         } else {
-            tracing::error!(%broker, reason, message, "the channel cannot be opened");
+            tracing::error!(%broker, reason, why, "the channel cannot be opened");
         }
     }
 }
