@@ -51,7 +51,7 @@ pub struct OverflowSettings {
     /// How long a delivery that has not ended holds its event in the channel before the event goes to
     /// the trigger's overflow. Default 10 s.
     pub after: Duration,
-    /// Events of a trigger that are held in memory, in each worker. Default 1024.
+    /// Events of a trigger that wait in memory, over all workers. Default 1024.
     pub lane_events_max: usize,
     /// Their bytes. Default 8 MiB.
     pub lane_bytes_max: usize,
@@ -59,8 +59,6 @@ pub struct OverflowSettings {
     pub events_max: usize,
     /// Their bytes. Default 8 GiB.
     pub bytes_max: usize,
-    /// How long an event may wait, retries included. Default: `delivery.ageMax`.
-    pub age_max: Duration,
 }
 
 impl Default for OverflowSettings {
@@ -71,7 +69,6 @@ impl Default for OverflowSettings {
             lane_bytes_max: 8 << 20,
             events_max: 10_000_000,
             bytes_max: 8 << 30,
-            age_max: dispatcher::Settings::default().age_max,
         }
     }
 }
@@ -95,7 +92,6 @@ pub(super) struct Overflow {
     lane_bytes_max: Option<Bytes>,
     events_max: Option<usize>,
     bytes_max: Option<Bytes>,
-    age_max: Option<Span>,
 }
 
 impl Disk {
@@ -111,14 +107,12 @@ impl Disk {
 }
 
 impl Overflow {
-    /// `age_max` is how long events may wait elsewhere.
-    pub(super) fn apply(self, settings: &mut OverflowSettings, age_max: Duration) {
+    pub(super) fn apply(self, settings: &mut OverflowSettings) {
         put(&mut settings.after, self.after.map(|span| span.0));
         put(&mut settings.lane_events_max, self.lane_events_max);
         put(&mut settings.lane_bytes_max, self.lane_bytes_max.map(|bytes| bytes.0));
         put(&mut settings.events_max, self.events_max);
         put(&mut settings.bytes_max, self.bytes_max.map(|bytes| bytes.0));
-        settings.age_max = self.age_max.map_or(age_max, |span| span.0);
     }
 }
 
@@ -136,7 +130,6 @@ pub(super) fn zeros(
         ("overflow.laneBytesMax", overflow.lane_bytes_max == 0),
         ("overflow.eventsMax", overflow.events_max == 0),
         ("overflow.bytesMax", overflow.bytes_max == 0),
-        ("overflow.ageMax", overflow.age_max.is_zero()),
     ]
     .into_iter()
 }

@@ -167,7 +167,7 @@ impl Controller {
             routes: ArcSwap::from_pointee(Routes::new(Vec::new())),
             dead_letters: notes.dead_letters,
             replies: Arc::<Admission>::clone(&gate),
-            quota: quota(settings, &budget),
+            quota: quota(settings, &budget, channel.durability().strength),
             budget,
             outlives: channel.durability().strength != Strength::None,
             overflows: Overflows::default(),
@@ -453,8 +453,12 @@ fn filter_as_written(spec: &TriggerSpec) -> serde_json::Value {
     serde_json::json!({ "filter": spec.filter, "filters": spec.filters })
 }
 
-/// What one trigger may let wait.
-fn quota(settings: &Settings, budget: &Budget) -> Quota {
+/// What one trigger may let wait: in memory a share of the channel, else what overflows may hold.
+fn quota(settings: &Settings, budget: &Budget, strength: Strength) -> Quota {
+    if strength != Strength::None {
+        let overflow = &settings.overflow;
+        return Quota { events: overflow.events_max, bytes: overflow.bytes_max };
+    }
     let share = usize::from(settings.memory.trigger_share_percent);
     let part = |whole: usize| whole.saturating_mul(share) / 100;
     Quota { events: part(settings.memory.limits.events_max), bytes: part(budget.limit()) }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use dispatcher::Quota;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
@@ -180,7 +181,11 @@ impl File {
         self.kafka.apply(&mut settings.kafka);
         self.nats.apply(&mut settings.nats);
         put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
-        self.overflow.apply(&mut settings.overflow, settings.delivery.age_max);
+        self.overflow.apply(&mut settings.overflow);
+        let overflow = &settings.overflow;
+        settings.delivery.after = overflow.after;
+        settings.delivery.lane =
+            Quota { events: overflow.lane_events_max, bytes: overflow.lane_bytes_max };
         let client = &mut settings.client;
         put(&mut client.connections_per_host, self.delivery.connections_per_host_max);
         put(&mut client.connect_timeout, self.delivery.connect_timeout.map(|span| span.0));

@@ -121,7 +121,6 @@ overflow:
   laneBytesMax: 8Mi
   eventsMax: 10000000
   bytesMax: 8Gi
-  ageMax: PT24H
 ";
 
 #[test]
@@ -150,7 +149,6 @@ fn every_setting_of_durable_channels_is_known_by_its_name_and_default() {
 fn what_is_not_said_follows_what_is() {
     let settings = settings("ingress: {bodyBytesMax: 2Mi}\ndelivery: {ageMax: PT1H}\n").unwrap();
     assert_eq!(settings.disk.event_bytes_max, (2 << 20) + (64 << 10));
-    assert_eq!(settings.overflow.age_max, Duration::from_secs(3600));
 }
 
 #[test]
