@@ -73,7 +73,7 @@ pub use channel::{
     Batch, Channel, Depth, Durability, Position, Reader, Strength, Work, key_worker, order_key,
 };
 pub use destination::{CLUSTER_DOMAIN, Destination, Reference, Target};
-pub use disk::DiskSettings;
+pub use disk::{Disk, DiskSettings};
 pub use draft::Draft;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};
 pub use invalid::Invalid;

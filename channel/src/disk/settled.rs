@@ -38,6 +38,7 @@ const RANGE_MAX: u64 = 1 << 36;
 const RUNS_MAX: usize = WORDS * 8 / 16;
 
 impl Settled {
+    #[cfg(test)]
     pub(super) fn floor(&self) -> u64 {
         self.floor
     }
@@ -139,25 +140,6 @@ impl Settled {
             }
             first.remove();
         }
-    }
-
-    /// Adds everything of another set.
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.insert_range(0, other.floor);
-        for (start, end) in other.runs() {
-            self.insert_range(start, end);
-        }
-    }
-
-    /// The runs above the floor, as start and end.
-    fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.chunks.iter().flat_map(|(&number, chunk)| {
-            let start = number * CHUNK;
-            match chunk {
-                Chunk::Full => vec![(start, start + CHUNK)],
-                Chunk::Some { words, .. } => runs(start, &words[..]),
-            }
-        })
     }
 
     /// Appends the set's written form.
@@ -305,11 +287,8 @@ mod tests {
             set.encode(&mut bytes);
             let mut back = Settled::default();
             prop_assert_eq!(back.add_encoded(&bytes), Some(()));
-            let mut merged = Settled::default();
-            merged.merge(&set);
             for position in probes() {
                 prop_assert_eq!(back.contains(position), model.contains(&position));
-                prop_assert_eq!(merged.contains(position), model.contains(&position));
             }
         }
 
