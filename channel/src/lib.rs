@@ -50,7 +50,9 @@ pub mod clock;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod destination;
+pub mod disk;
 mod draft;
+mod drain;
 mod event;
 mod invalid;
 mod lease;
@@ -71,6 +73,7 @@ pub use channel::{
     Batch, Channel, Depth, Durability, Position, Reader, Strength, Work, key_worker, order_key,
 };
 pub use destination::{CLUSTER_DOMAIN, Destination, Reference, Target};
+pub use disk::{Disk, DiskSettings};
 pub use draft::Draft;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};
 pub use invalid::Invalid;

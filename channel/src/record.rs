@@ -28,6 +28,19 @@ pub fn encoded_len_max(event: &Event) -> usize {
     event.cost() + event.attributes().count() * 10
 }
 
+/// Bytes that [`encode`] adds for `event`.
+pub fn encoded_len(event: &Event) -> usize {
+    let attributes = event.attributes().filter(|attribute| attribute.name != "specversion");
+    let attributes = attributes.map(|attribute| {
+        let is_plain = attribute.text.as_bytes() == attribute.wire;
+        let text = if is_plain { 0 } else { attribute.text.len() };
+        10 + attribute.name.len() + attribute.wire.len() + text
+    });
+    11 + attributes.sum::<usize>()
+        + event.carried().len()
+        + event.data().map_or(0, |data| data.bytes.len())
+}
+
 /// Appends the record of `event` to `bytes`.
 pub fn encode(event: &Event, bytes: &mut Vec<u8>) {
     let carried = event.carried();
@@ -192,11 +205,13 @@ mod tests {
             let mut bytes = Vec::new();
             encode(&event, &mut bytes);
             prop_assert!(bytes.len() <= encoded_len_max(&event));
+            prop_assert_eq!(bytes.len(), encoded_len(&event));
             let back = decode(bytes.into()).unwrap().finish().unwrap();
             prop_assert_eq!(&back, &event);
             prop_assert_eq!(back.http_head(), event.http_head());
             prop_assert_eq!(back.carried(), event.carried());
             prop_assert_eq!(back.hops(), event.hops());
+            prop_assert_eq!(encoded_len(&back), encoded_len(&event));
             prop_assert_eq!(back.data(), event.data());
             let kinds = |event: &Event| event.attributes().map(|a| a.kind).collect::<Vec<_>>();
             prop_assert_eq!(kinds(&back), kinds(&event));

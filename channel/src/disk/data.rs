@@ -1,0 +1,189 @@
+//! The data folder: one process at a time, one version, a folder for each channel.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{Name, disk::OpenError, disk::storage::sync_folder};
+
+const VERSION: &str = "catchment data 1";
+/// Longest name of a Kubernetes resource.
+const NAME_LEN_MAX: usize = 253;
+
+/// The data folder of a process, locked for as long as this or a channel in it lives.
+#[derive(Clone, Debug)]
+pub struct Data(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// Channels that are open.
+    open: Mutex<HashSet<Name>>,
+    _lock: File,
+}
+
+impl Data {
+    /// Opens a data folder, made when it is not there, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it, when it is of another version, or when the file system refuses.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref().to_owned();
+        let failed = |action: &str| OpenError::io(format!("{action} {}", path.display()));
+        fs::create_dir_all(&path).map_err(failed("make the data folder"))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let lock = options.open(path.join("lock")).map_err(failed("lock the data folder"))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Locked { path }),
+            Err(error) => return Err(failed("lock the data folder")(error.into())),
+        }
+        check_version(&path)?;
+        Ok(Self(Arc::new(Shared { path, open: Mutex::default(), _lock: lock })))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Takes the folder of a channel, made when it is not there, until the claim is dropped.
+    pub(super) fn claim(&self, name: &Name) -> Result<Claim, OpenError> {
+        if ![&name.namespace, &name.name].into_iter().all(|part| is_safe(part)) {
+            return Err(OpenError::UnsafeName { name: name.clone() });
+        }
+        if !self.0.open().insert(name.clone()) {
+            return Err(OpenError::InUse { name: name.clone() });
+        }
+        let claim = Claim { data: self.clone(), name: name.clone() };
+        let mut path = self.0.path.clone();
+        for part in ["brokers", &name.namespace, &name.name] {
+            let parent = path.clone();
+            path.push(part);
+            let made = match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                made => made.and_then(|()| sync_folder(&parent)),
+            };
+            made.map_err(OpenError::io(format!("make the folder {}", path.display())))?;
+        }
+        Ok(claim)
+    }
+}
+
+impl Shared {
+    fn open(&self) -> MutexGuard<'_, HashSet<Name>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A channel's folder, taken by one channel of this process.
+#[derive(Debug)]
+pub(super) struct Claim {
+    data: Data,
+    name: Name,
+}
+
+impl Claim {
+    pub(super) fn path(&self) -> PathBuf {
+        self.data.path().join("brokers").join(&self.name.namespace).join(&self.name.name)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.data.0.open().remove(&self.name);
+    }
+}
+
+fn check_version(path: &Path) -> Result<(), OpenError> {
+    let file = path.join("VERSION");
+    let found = match fs::read(&file) {
+        Ok(found) => String::from_utf8_lossy(&found).trim().to_owned(),
+        // A folder that holds channels has a version: without one it is not ours to guess at.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.join("brokers").exists() => {
+            return write_version(path, &file)
+                .map_err(OpenError::io(format!("write {}", file.display())));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(OpenError::io(format!("read {}", file.display()))(error)),
+    };
+    if found == VERSION {
+        return Ok(());
+    }
+    let found = found.chars().take(64).collect();
+    Err(OpenError::Version { path: path.to_owned(), found, expected: VERSION })
+}
+
+/// By way of another name, so that there is never half a version.
+fn write_version(path: &Path, file: &Path) -> io::Result<()> {
+    let draft = path.join("VERSION.new");
+    let mut written = File::create(&draft)?;
+    writeln!(written, "{VERSION}")?;
+    written.sync_all()?;
+    fs::rename(&draft, file)?;
+    sync_folder(path)
+}
+
+/// Whether a part of a name is safe as the name of a folder.
+fn is_safe(part: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    (1..=NAME_LEN_MAX).contains(&part.len()) && part.chars().all(is_plain) && !part.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_process_and_one_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let data = Data::open(&path).unwrap();
+        let again = Data::open(&path).unwrap_err();
+        assert!(matches!(again, OpenError::Locked { .. }), "{again}");
+        drop(data);
+        Data::open(&path).unwrap();
+        for other in ["catchment data 2\n", "", "catchment"] {
+            fs::write(path.join("VERSION"), other).unwrap();
+            let error = Data::open(&path).unwrap_err();
+            assert!(matches!(error, OpenError::Version { .. }), "{other:?}: {error}");
+        }
+        fs::create_dir(path.join("brokers")).unwrap();
+        fs::remove_file(path.join("VERSION")).unwrap();
+        let error = Data::open(&path).unwrap_err();
+        assert!(matches!(error, OpenError::Version { .. }), "{error}");
+    }
+
+    #[test]
+    fn only_names_that_are_safe_become_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let long = "a".repeat(NAME_LEN_MAX + 1);
+        for (namespace, name) in [
+            ("..", "a"),
+            ("a", ".."),
+            ("a", "."),
+            ("a/b", "c"),
+            ("", "a"),
+            ("a", "b\0"),
+            ("a", &*long),
+        ] {
+            let error = data.claim(&Name::new(namespace, name)).unwrap_err();
+            assert!(matches!(error, OpenError::UnsafeName { .. }), "{error}");
+        }
+        let name = Name::new("default", "a.b-c");
+        let claim = data.claim(&name).unwrap();
+        assert!(claim.path().is_dir());
+        assert!(matches!(data.claim(&name), Err(OpenError::InUse { .. })));
+        drop(claim);
+        data.claim(&name).unwrap();
+    }
+}

@@ -1,0 +1,59 @@
+//! One event that waits: its envelope and its record.
+
+use bytes::{Buf, BufMut, Bytes};
+
+use crate::{Envelope, Event, Invalid, clock::to_micros, record};
+
+/// A row that this program did not write.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RowError {
+    #[error("it is cut short")]
+    Short,
+    #[error(transparent)]
+    Corrupt(#[from] record::Corrupt),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Envelope length 4, envelope, record.
+pub(super) fn encode(event: &Event, envelope: &Envelope) -> Vec<u8> {
+    let envelope = envelope.encode();
+    let mut row = Vec::with_capacity(4 + envelope.len() + record::encoded_len(event));
+    put_envelope(&mut row, &envelope);
+    record::encode(event, &mut row);
+    row
+}
+
+fn put_envelope(row: &mut Vec<u8>, envelope: &[u8]) {
+    row.put_u32_le(u32::try_from(envelope.len()).unwrap_or(u32::MAX));
+    row.put_slice(envelope);
+}
+
+/// The row with another envelope; `None` when it is none.
+pub(super) fn amend(row: &[u8], envelope: &Envelope) -> Option<Vec<u8>> {
+    let (_, record) = split(row)?;
+    let envelope = envelope.encode();
+    let mut amended = Vec::with_capacity(4 + envelope.len() + record.len());
+    put_envelope(&mut amended, &envelope);
+    amended.put_slice(record);
+    Some(amended)
+}
+
+fn split(mut row: &[u8]) -> Option<(&[u8], &[u8])> {
+    let len = usize::try_from(row.try_get_u32_le().ok()?).ok()?;
+    row.split_at_checked(len)
+}
+
+/// When the row is due, as the index has it.
+pub(super) fn due_micros(row: &[u8]) -> Option<u64> {
+    let (envelope, _) = split(row)?;
+    let envelope = Envelope::decode(Bytes::copy_from_slice(envelope))?;
+    Some(to_micros(envelope.due_at))
+}
+
+/// What a row holds. The event has no charge yet.
+pub(super) fn decode(row: &[u8]) -> Result<(crate::Draft, Envelope), RowError> {
+    let (envelope, record) = split(row).ok_or(RowError::Short)?;
+    let envelope = Envelope::decode(Bytes::copy_from_slice(envelope)).ok_or(RowError::Short)?;
+    Ok((record::decode(Bytes::copy_from_slice(record))?, envelope))
+}
