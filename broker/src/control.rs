@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Channel, Name};
+use channel::{Budget, Channel, Depth, Name};
 use dispatcher::{
     Fanout, HeldTally, LaneReport, Pauses, Selection, Tally, Trigger, breaker, http::ClientCounters,
 };
@@ -141,6 +141,10 @@ pub struct TriggerBooks {
     /// Events, counted as in flight, that wait for room among the broker's dead letters. While there
     /// are any nothing is delivered.
     pub stalled: usize,
+    /// What waits in its overflow.
+    pub overflow: Depth,
+    /// Whether somebody has paused it.
+    pub paused: bool,
 }
 
 /// What a breaker does, the worst last.
@@ -327,6 +331,8 @@ impl Control {
             let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
             let held = held.get(&running.key).copied().unwrap_or_default();
             of_trigger.settle(held, running.usage.found());
+            of_trigger.overflow = running.overflow.depth();
+            of_trigger.paused = trigger.paused.is_some();
         }
         books
     }

@@ -25,13 +25,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     channels::Backends,
-    cli::{Console, Failure, ServeArgs},
+    cli::{Console, Failure, ServeArgs, in_words},
     config::{self, Settings},
     control::{BrokerState, Control, Look},
     controller::Controller,
     ingress::Connections,
     listen,
     manifest::{self, Manifests, Snapshot},
+    spec::ChannelKind,
     telemetry,
     worker::{self, Command, Shared, Unanswered},
 };
@@ -44,6 +45,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often dead letters are looked over for those whose retention has ended.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is asked whether storage has failed for good.
+const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the start waits for channels that take a while to open. One that takes longer is opened
 /// beside the rest: its broker is not ready until then.
@@ -149,7 +153,9 @@ impl Process {
             settings: Arc::clone(&settings),
             workers: settings.workers,
             runtime: tokio::runtime::Handle::current(),
+            data: Arc::default(),
         };
+        lock_data(&backends).await?;
         let mut process = Self {
             controller: Controller::new(
                 Arc::clone(&settings),
@@ -229,6 +235,8 @@ impl Process {
     async fn serve(mut self) -> Result<(), Failure> {
         let mut expire = tokio::time::interval(EXPIRE_EVERY);
         expire.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks_at_storage = tokio::time::interval(STORAGE_LOOK_EVERY);
+        looks_at_storage.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -241,6 +249,12 @@ impl Process {
                     look.send(()).unwrap_or_default();
                 }
                 _ = expire.tick() => self.expire().await,
+                _ = looks_at_storage.tick() => {
+                    if let Some(why) = broken_storage(&self.control) {
+                        tracing::error!(%why, "storage failed: leaving, so that the next process finds out what is stored");
+                        return Err(Failure::Broken(format!("storage failed: {why}")));
+                    }
+                }
             }
         }
         let seconds_max = (self.settings.drain.lag + self.settings.drain.timeout).as_secs();
@@ -334,6 +348,25 @@ fn waiting(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
     let brokers = inventory.brokers.values().flatten().filter(|broker| broker.fanout.outlives);
     brokers.map(BrokerState::stored).sum()
+}
+
+/// Opens the data folder before anything else does, when brokers that ask for nothing are kept there.
+async fn lock_data(backends: &Backends) -> Result<(), Failure> {
+    if backends.settings.channel_default != ChannelKind::Disk {
+        return Ok(());
+    }
+    let opened = backends.data().await;
+    opened.map(drop).map_err(|error| Failure::Data(in_words("cannot use the data folder", &error)))
+}
+
+/// Why a channel cannot go on in this process, if one cannot.
+fn broken_storage(control: &Control) -> Option<String> {
+    let inventory = control.inventory.load();
+    let mut running =
+        inventory.brokers.iter().filter_map(|(name, it)| Some((name, it.as_ref().ok()?)));
+    running.find_map(|(name, broker)| {
+        broker.channel.failure().map(|why| format!("broker {name}: {why}"))
+    })
 }
 
 /// Waits until nothing is left or the time is over. Returns what is left.

@@ -127,6 +127,12 @@ pub trait Channel: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// What failed for good, in words: only another process, which finds out what is stored, can go
+    /// on. `None` while all is well, or is down and may come back.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// The overflow of a trigger, made when it is first put to. There must be one of a trigger at a
     /// time: close it before asking for another.
     fn overflow(&self, trigger: &Name, ordered: bool) -> Arc<dyn Overflow>;

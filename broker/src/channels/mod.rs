@@ -6,12 +6,16 @@ pub(crate) mod fake;
 
 use std::{fmt, sync::Arc};
 
-use channel::{Budget, Channel, Memory, Name, Work};
+use channel::{
+    Budget, Channel, Memory, Name, Work,
+    disk::{Data, Disk, DiskSettings, OpenError},
+};
 use dispatcher::{DeadLetterLimits, Following, Notes};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::OnceCell};
 
 use crate::{
-    config::Settings,
+    cli::in_words,
+    config::{self, Settings},
     spec::{ChannelChoice, DiskChannelSpec, KafkaChannelSpec, NatsChannelSpec},
 };
 
@@ -94,6 +98,8 @@ pub struct Backends {
     pub workers: usize,
     /// Where backends may run what they have to run beside the workers.
     pub runtime: Handle,
+    /// The data folder, once a channel needs it or the process has opened it.
+    pub data: Arc<OnceCell<Data>>,
 }
 
 impl Opener for Backends {
@@ -118,9 +124,42 @@ impl Backends {
         }
     }
 
+    /// Opens the data folder, and locks it for the life of the process.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it, when it is of another version, or when the file system refuses.
+    pub async fn data(&self) -> Result<&Data, OpenError> {
+        let path = &self.settings.data;
+        self.data
+            .get_or_try_init(async || {
+                let path = path.clone();
+                let opened = tokio::task::spawn_blocking(move || Data::open(path)).await;
+                opened.unwrap_or_else(|ended| {
+                    Err(OpenError::Io {
+                        action: "open the data folder".to_owned(),
+                        source: std::io::Error::other(ended),
+                    })
+                })
+            })
+            .await
+    }
+
     /// Opens the folder of a broker below [`Settings::data`].
-    async fn disk(&self, _: &Name, _: &DiskChannelSpec, _: Arc<Budget>) -> Opened {
-        Err(not_built_in())
+    async fn disk(&self, name: &Name, spec: &DiskChannelSpec, budget: Arc<Budget>) -> Opened {
+        let data = self.data().await.map_err(|error| not_opened(&error))?.clone();
+        let settings = disk_settings(&self.settings.disk, spec);
+        let (name, workers) = (name.clone(), self.workers);
+        let opening = tokio::task::spawn_blocking(move || {
+            Disk::open(&data, &name, workers, settings, budget)
+        });
+        match opening.await {
+            Ok(Ok(disk)) => Ok(disk),
+            Ok(Err(error)) => Err(not_opened(&error)),
+            Err(_panic) => {
+                Err(OpenFailure::for_now("ChannelFailed", "opening it failed unexpectedly"))
+            }
+        }
     }
 
     /// Opens the topic of a broker, in the Kafka that [`Settings::kafka`] names.
@@ -145,6 +184,36 @@ fn not_configured(field: &str) -> OpenFailure {
     OpenFailure::for_good("ChannelNotConfigured", message)
 }
 
+/// Whether time alone may mend it: damage and another version need somebody.
+fn not_opened(error: &OpenError) -> OpenFailure {
+    let message = in_words("", error);
+    let message = message.trim_start_matches(": ");
+    match error {
+        OpenError::Damaged { .. } => OpenFailure::for_good("ChannelDamaged", message),
+        OpenError::UnsafeName { .. } | OpenError::Version { .. } => {
+            OpenFailure::for_good("ChannelUnusable", message)
+        }
+        _ => OpenFailure::for_now("ChannelUnusable", message),
+    }
+}
+
+/// What a broker says over what the process says.
+fn disk_settings(of_process: &config::DiskSettings, spec: &DiskChannelSpec) -> DiskSettings {
+    let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    DiskSettings {
+        events_max: of_process.events_max,
+        bytes_max: wide(spec.bytes_max.map_or(of_process.bytes_max, |bytes| bytes.0)),
+        event_bytes_max: of_process.event_bytes_max,
+        free_bytes_min: wide(of_process.free_bytes_min),
+        free_percent_min: u64::from(of_process.free_percent_min),
+        retention: spec.retention().unwrap_or(of_process.retention),
+        retention_bytes_max: wide(
+            spec.retention_bytes.map_or(of_process.retention_bytes, |bytes| bytes.0),
+        ),
+        ..DiskSettings::default()
+    }
+}
+
 fn not_built_in() -> OpenFailure {
     OpenFailure::for_good("ChannelNotBuiltIn", "this build cannot open one yet")
 }
@@ -164,7 +233,8 @@ mod tests {
         }
         let mut settings = Settings::new(&Cli::parse_from(["serve"]).serve).unwrap();
         change(&mut settings);
-        Backends { settings: Arc::new(settings), workers: 1, runtime: Handle::current() }
+        let data = Arc::default();
+        Backends { settings: Arc::new(settings), workers: 1, runtime: Handle::current(), data }
     }
 
     async fn open(backends: &Backends, choice: ChannelChoice) -> Opened {

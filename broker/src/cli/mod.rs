@@ -16,7 +16,7 @@ use tokio::runtime;
 
 pub use dead_letters::DeadLettersArgs;
 pub use display::DisplayArgs;
-pub use output::{Color, Console, Failure, Format};
+pub use output::{Color, Console, Failure, Format, in_words};
 pub use send::{Mode, SendArgs};
 
 const EXAMPLES: &str = "\

@@ -51,6 +51,12 @@ pub enum Failure {
     /// The process ended with events that had not reached their end. Exit code 3.
     #[error("{0}")]
     Lost(String),
+    /// Storage failed while the process ran: another one has to find out what is stored. Exit code 4.
+    #[error("{0}")]
+    Broken(String),
+    /// The data folder cannot be used: it is in use, of another version, or damaged. Exit code 5.
+    #[error("{0}")]
+    Data(String),
     /// Whoever read stdout has gone, as `head` does. No failure: exit code 0.
     #[error("nobody reads the output")]
     Unread,
@@ -59,14 +65,7 @@ pub enum Failure {
 impl Failure {
     /// A failure that says what was tried, then every cause, outermost first.
     pub fn caused(tried: impl Into<String>, cause: &dyn Error) -> Self {
-        let mut line = tried.into();
-        let mut next = Some(cause);
-        while let Some(cause) = next {
-            // Writing to a string cannot fail.
-            write!(line, ": {cause}").unwrap_or_default();
-            next = cause.source();
-        }
-        Self::Failed(line)
+        Self::Failed(in_words(tried, cause))
     }
 
     /// What the process ends with.
@@ -75,9 +74,23 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Failed(_) | Self::Reported => 1,
             Self::Lost(_) => 3,
+            Self::Broken(_) => 4,
+            Self::Data(_) => 5,
             Self::Unread => 0,
         }
     }
+}
+
+/// What was tried, then every cause, outermost first, in one line.
+pub fn in_words(tried: impl Into<String>, cause: &dyn Error) -> String {
+    let mut line = tried.into();
+    let mut next = Some(cause);
+    while let Some(cause) = next {
+        // Writing to a string cannot fail.
+        write!(line, ": {cause}").unwrap_or_default();
+        next = cause.source();
+    }
+    line
 }
 
 /// Colours that mean the same in every command.

@@ -29,6 +29,8 @@ pub struct DiskSettings {
     pub retention_bytes: usize,
     /// Bytes that must be free on the filesystem for events to be taken. Default 256 MiB.
     pub free_bytes_min: usize,
+    /// The same as a share of the filesystem, in percent; the larger one counts. Default 1.
+    pub free_percent_min: u8,
 }
 
 impl Default for DiskSettings {
@@ -40,6 +42,7 @@ impl Default for DiskSettings {
             retention: Duration::from_secs(24 * 60 * 60),
             retention_bytes: 1 << 30,
             free_bytes_min: 256 << 20,
+            free_percent_min: 1,
         }
     }
 }
@@ -82,6 +85,7 @@ pub(super) struct Disk {
     retention: Option<Span>,
     retention_bytes: Option<Bytes>,
     free_bytes_min: Option<Bytes>,
+    free_percent_min: Option<u8>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,6 +107,7 @@ impl Disk {
         put(&mut settings.retention, self.retention.map(|span| span.0));
         put(&mut settings.retention_bytes, self.retention_bytes.map(|bytes| bytes.0));
         put(&mut settings.free_bytes_min, self.free_bytes_min.map(|bytes| bytes.0));
+        put(&mut settings.free_percent_min, self.free_percent_min);
     }
 }
 

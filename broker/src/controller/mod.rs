@@ -11,7 +11,10 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -65,6 +68,9 @@ const CLEAR_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 struct Running {
     state: BrokerState,
     gate: Arc<Admission>,
+    /// Whether workers read its channel. They begin when its triggers are there: an event that is
+    /// lent before would be wanted by nobody.
+    is_read: AtomicBool,
     /// Ends what follows its ledger.
     _stop: DropGuard,
 }
@@ -157,7 +163,7 @@ impl Controller {
         self.control.inventory.store(Arc::new(inventory));
     }
 
-    /// Starts a broker on its open channel: a reader of it in each worker.
+    /// Starts a broker on its open channel; workers read it once its triggers are there.
     async fn run(&self, name: &Name, open: OpenChannel, budget: Arc<Budget>) -> Running {
         let settings = &self.settings;
         let OpenChannel { channel, notes, .. } = open;
@@ -172,11 +178,6 @@ impl Controller {
             outlives: channel.durability().strength != Strength::None,
             overflows: Overflows::default(),
         });
-        self.tell_workers(|| Command::Open {
-            fanout: Arc::clone(&fanout),
-            channel: Arc::clone(&channel),
-        })
-        .await;
         let durability = channel.durability();
         tracing::info!(
             broker = %name,
@@ -190,7 +191,7 @@ impl Controller {
             let (stop, control) = (stop.clone(), Arc::clone(&self.control));
             self.followers.spawn(following.run(stop, move || control.look_soon()));
         }
-        Running { state, gate, _stop: stop.drop_guard() }
+        Running { state, gate, is_read: AtomicBool::new(false), _stop: stop.drop_guard() }
     }
 
     async fn follow_triggers(&mut self, snapshot: &Snapshot) -> BTreeMap<Name, TriggerState> {
@@ -225,6 +226,14 @@ impl Controller {
             let Some(running) = broker.running() else { continue };
             let triggers = by_broker.remove(name).unwrap_or_default();
             self.route(running, triggers).await;
+            if !running.is_read.swap(true, Ordering::AcqRel) {
+                let BrokerState { fanout, channel, .. } = &running.state;
+                self.tell_workers(|| Command::Open {
+                    fanout: Arc::clone(fanout),
+                    channel: Arc::clone(channel),
+                })
+                .await;
+            }
         }
         self.end_triggers(&states).await;
         states

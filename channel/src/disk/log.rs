@@ -156,12 +156,6 @@ impl Disk {
         Ok(disk)
     }
 
-    /// What failed for good, in words: the process should end (exit code 4), and the next one
-    /// finds out what is on the disk. `None` while all is well.
-    pub fn failed(&self) -> Option<String> {
-        self.gauges.failed().map(str::to_owned)
-    }
-
     fn store(&self, worker: usize, events: Batch) -> Result<Publish, PublishError> {
         if let Some(down) = self.gauges.down() {
             return Err(down);
@@ -244,6 +238,10 @@ impl Channel for Disk {
 
     fn health(&self) -> Result<(), String> {
         self.gauges.failed().map_or(Ok(()), |reason| Err(reason.to_owned()))
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.gauges.failed().map(str::to_owned)
     }
 
     fn overflow(&self, trigger: &Name, ordered: bool) -> Arc<dyn Overflow> {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Longest time until something settled is written down, unless a group of events comes first.
-const NOTE_WAIT: Duration = Duration::from_secs(1);
+const NOTE_WAIT: Duration = Duration::from_millis(100);
 /// How long one woken publish may take to wake the others of its batch.
 const REST_WAIT: Duration = Duration::from_millis(1);
 /// How often settled segments are looked at for deletion.

@@ -67,6 +67,8 @@ pub struct Evidence {
     pub purged: Vec<(String, Key)>,
     /// How many repetitions after a success have a reason: outcomes that the broker could not know.
     pub excused: usize,
+    /// Whether the program was started again in between.
+    pub was_restarted: bool,
     /// How often each event may have been redriven.
     pub redrives: u32,
     /// Requests at subscribers that were not HTTP.
@@ -116,6 +118,7 @@ impl Evidence {
             letters,
             purged: Vec::new(),
             excused: 0,
+            was_restarted: false,
             redrives: 0,
             malformed,
         }
@@ -131,6 +134,7 @@ impl Evidence {
     /// Says that the program was started again in between: its counters tell only of its last life.
     #[must_use]
     pub fn restarted(mut self) -> Self {
+        self.was_restarted = true;
         for watched in &mut self.watched {
             watched.counters = None;
         }

@@ -184,6 +184,9 @@ fn add(sum: &mut TriggerBooks, more: &TriggerBooks) {
     sum.expired += more.expired;
     sum.purged += more.purged;
     sum.stalled += more.stalled;
+    sum.overflow.events += more.overflow.events;
+    sum.overflow.bytes += more.overflow.bytes;
+    sum.paused |= more.paused;
     sum.concurrency = sum.concurrency.max(more.concurrency);
     sum.breaker = sum.breaker.max(more.breaker);
 }

@@ -90,6 +90,7 @@ channel:
     retention: PT24H
     retentionBytes: 1Gi
     freeBytesMin: 256Mi
+    freePercentMin: 1
 kafka:
   bootstrapServers: kafka-1:9092,kafka-2:9092
   topicTemplate: catchment-broker-{namespace}-{name}

@@ -167,9 +167,10 @@ impl Database {
         self.counts.get(trigger).copied().unwrap_or_default()
     }
 
-    /// Triggers for whom something waits.
-    pub(super) fn triggers(&self) -> impl Iterator<Item = &str> {
-        self.counts.keys().map(String::as_str).filter(|name| *name != GENERAL)
+    /// Triggers for whom something waits, with events and bytes.
+    pub(super) fn triggers(&self) -> impl Iterator<Item = (&str, (u64, u64))> {
+        let counts = self.counts.iter().map(|(name, count)| (name.as_str(), *count));
+        counts.filter(|(name, _)| *name != GENERAL)
     }
 
     /// The sequence of the next row.

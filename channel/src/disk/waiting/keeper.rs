@@ -1,6 +1,7 @@
 //! The thread that owns the database: makes the changes it is asked for with one sync, and reads ahead.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -30,7 +31,7 @@ use crate::{
 /// Most commands on their way.
 const COMMANDS_MAX: usize = 65_536;
 /// Longest time until something settled is written down, unless another change comes first.
-const SETTLE_WAIT: Duration = Duration::from_secs(1);
+const SETTLE_WAIT: Duration = Duration::from_millis(100);
 /// A file that holds less than this is compacted after it held more.
 const COMPACT_BYTES: u64 = 4 << 20;
 
@@ -61,8 +62,8 @@ pub(in crate::disk) struct Inbox {
     pub(super) gauges: Arc<Gauges>,
     state: Mutex<InboxState>,
     has_settled: AtomicBool,
-    /// Triggers for whom something waits.
-    overflowing: Mutex<Vec<Name>>,
+    /// What waits for each trigger for whom something does.
+    overflowing: Mutex<HashMap<Name, Depth>>,
 }
 
 #[derive(Debug, Default)]
@@ -88,13 +89,18 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn overflowing_mut(&self) -> MutexGuard<'_, Vec<Name>> {
+    fn overflowing_mut(&self) -> MutexGuard<'_, HashMap<Name, Depth>> {
         self.overflowing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Triggers for whom something waits.
     pub(in crate::disk) fn overflowing(&self) -> Vec<Name> {
-        self.overflowing_mut().clone()
+        self.overflowing_mut().keys().cloned().collect()
+    }
+
+    /// What waits for a trigger, as the database had it last.
+    pub(super) fn waiting(&self, trigger: &Name) -> Depth {
+        self.overflowing_mut().get(trigger).copied().unwrap_or_default()
     }
 
     /// Tells something whose number is bounded by the queues and watchers there are.
@@ -376,7 +382,11 @@ impl Keeper {
         self.inbox.gauges.waiting.store(database.bytes(), Ordering::Relaxed);
         let mut names = self.inbox.overflowing_mut();
         names.clear();
-        names.extend(database.triggers().filter_map(|name| name.parse().ok()));
+        names.extend(database.triggers().filter_map(|(name, (events, bytes))| {
+            let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            let depth = Depth { events: count(events), bytes: count(bytes) };
+            Some((name.parse().ok()?, depth))
+        }));
     }
 
     fn refill(&mut self, mut refills: Vec<Arc<Queue>>) {

@@ -29,8 +29,11 @@ impl DiskOverflow {
         workers: usize,
         inbox: Arc<Inbox>,
     ) -> Self {
+        let found = inbox.waiting(trigger);
         let trigger = trigger.to_string().into();
         let queue = Queue::new(trigger, is_ordered, workers, Arc::clone(&inbox));
+        // Until the keeper has counted what was settled since.
+        queue.begin(found);
         inbox.tell(Command::Open(Arc::clone(&queue)));
         Self { queue, inbox }
     }

@@ -32,7 +32,7 @@ const OPERATION: &str = "deliver";
 /// The attempts that did not fail, in [`AttemptEnd::LABELS`].
 const SUCCESS: &str = "2xx";
 
-pub(super) static FAMILIES: [Family; 17] = [
+pub(super) static FAMILIES: [Family; 20] = [
     Family {
         name: "messaging_client_consumed_messages",
         unit: None,
@@ -143,6 +143,34 @@ pub(super) static FAMILIES: [Family; 17] = [
         rows: |scrape, rows| rows.of_triggers(scrape, Rows::gauge, |books| books.tally.waiting),
     },
     Family {
+        name: "catchment_overflow_events",
+        unit: None,
+        kind: Gauge,
+        labels: TRIGGER,
+        help: "Events that wait in the trigger's overflow, part of events_waiting",
+        rows: |scrape, rows| {
+            rows.of_triggers(scrape, Rows::gauge, |books| count_of(books.overflow.events))
+        },
+    },
+    Family {
+        name: "catchment_overflow_bytes",
+        unit: None,
+        kind: Gauge,
+        labels: TRIGGER,
+        help: "Their bytes",
+        rows: |scrape, rows| {
+            rows.of_triggers(scrape, Rows::gauge, |books| count_of(books.overflow.bytes))
+        },
+    },
+    Family {
+        name: "catchment_trigger_paused",
+        unit: None,
+        kind: Gauge,
+        labels: TRIGGER,
+        help: "1 while the trigger delivers nothing because somebody paused it",
+        rows: |scrape, rows| rows.of_triggers(scrape, Rows::gauge, |books| i64::from(books.paused)),
+    },
+    Family {
         name: "catchment_events_in_flight",
         unit: None,
         kind: Gauge,
@@ -209,6 +237,11 @@ fn rank(state: BreakerState) -> u64 {
         BreakerState::HalfOpen => 1,
         BreakerState::Open => 2,
     }
+}
+
+/// A count as a gauge shows it.
+fn count_of(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A count that is kept as a signed number because parts of it are.
