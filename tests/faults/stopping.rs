@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::oracle::assert_all;
-use harness::{Answer, Scene, Subscriber, Trigger, pick};
+use harness::{Answer, Backing, Scene, Subscriber, Trigger, pick};
 use tokio::time::sleep;
 
 use crate::steady;
@@ -14,8 +14,10 @@ const DEADLINE: Duration = Duration::from_secs(40);
 async fn stop_in_a_burst(millis: u64, slow: Duration) {
     let (fast, late) = (Subscriber::start().await, Subscriber::start().await);
     late.always(Answer::status(200).after(slow));
-    let scene =
-        Scene::new().trigger(Trigger::named("fast"), &fast).trigger(Trigger::named("late"), &late);
+    let scene = Scene::new()
+        .channel(&Backing::Memory)
+        .trigger(Trigger::named("fast"), &fast)
+        .trigger(Trigger::named("late"), &late);
     let mut running = scene.start().await;
     let flowing = running.load(steady("stop", 1_000_000, 300));
     sleep(Duration::from_millis(millis)).await;

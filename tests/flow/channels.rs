@@ -100,7 +100,7 @@ async fn a_channel_that_is_away_holds_up_its_own_broker_only() {
     assert_eq!(verbose.status, 200, "the others run: {}", verbose.text());
     let line = format!("[-] broker default/remote: {reason}: KafkaChannel: ");
     assert!(verbose.text().contains(&line), "{}", verbose.text());
-    assert!(verbose.text().contains("[+] broker default/default: InMemoryChannel"));
+    assert!(verbose.text().contains("[+] broker default/default: DiskChannel"));
     let trigger = admin.get("/api/v1/triggers/default/remote").await.json();
     assert_eq!((&trigger["ready"], &trigger["reason"]), (&json!(false), &json!("BrokerNotReady")));
     let metrics = parse(&admin.metrics().await).unwrap();
@@ -162,7 +162,7 @@ async fn a_template_that_cannot_be_used_keeps_the_channel_in_use_and_says_where_
             if is_so { Ok(()) } else { Err(problems) }
         };
         eventually(SOON, is_told).await;
-        assert_eq!(admin.broker("default/default").await["channel"]["kind"], "InMemoryChannel");
+        assert_eq!(admin.broker("default/default").await["channel"]["kind"], "DiskChannel");
     }
     running.send(&greeting("1")).await;
     subscriber.receives(1, SOON).await;

@@ -179,9 +179,12 @@ async fn a_trigger_without_room_for_its_dead_letters_stands_still_says_so_and_go
     }
     let admin = running.admin();
     let is_stalled = |reason: Option<&str>| reason == Some("DeadLettersFull");
-    let stalled =
-        admin.until_trigger("default/bad", SOON, |one| is_stalled(one.reason.as_deref())).await;
-    assert!(stalled.ready && stalled.counters.dead == 1, "{stalled:?}");
+    let stalled = admin
+        .until_trigger("default/bad", SOON, |one| {
+            is_stalled(one.reason.as_deref()) && one.counters.dead == 1
+        })
+        .await;
+    assert!(stalled.ready, "{stalled:?}");
     let points = parse(&admin.metrics().await).unwrap();
     let value = |name: &str, label: &str| {
         let is_it = |point: &&Point| {

@@ -89,10 +89,10 @@ async fn a_broker_says_how_strong_its_202_is_and_what_it_counted() {
     running.settled(SOON).await;
     let broker = running.admin().broker("default/default").await;
     assert_eq!(broker["ready"], true, "{broker}");
-    assert_eq!(broker["channel"]["kind"], "InMemoryChannel", "{broker}");
+    assert_eq!(broker["channel"]["kind"], "DiskChannel", "{broker}");
     assert_eq!(
         (&broker["channel"]["durability"], &broker["channel"]["replicated"]),
-        (&"none".into(), &false.into())
+        (&"power".into(), &false.into())
     );
     assert_eq!(
         (broker["accepted"].as_u64(), broker["triggers"].as_u64()),

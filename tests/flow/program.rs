@@ -8,7 +8,7 @@ use harness::process::Exit;
 use harness::program::command;
 use harness::scene::numbered;
 use harness::wait::within;
-use harness::{Answer, Mode, Setup, eventually};
+use harness::{Answer, Backing, Mode, Scene, Setup, Subscriber, Trigger, eventually};
 use serde_json::json;
 
 use crate::{SOON, greeting, plain};
@@ -34,8 +34,10 @@ async fn without_manifests_events_are_displayed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_drains_and_ends_with_0() {
-    let (mut running, subscriber) = plain().await;
+async fn sigterm_drains_what_would_be_lost_and_ends_with_0() {
+    let subscriber = Subscriber::start().await;
+    let scene = Scene::new().channel(&Backing::Memory).trigger(Trigger::named("all"), &subscriber);
+    let mut running = scene.start().await;
     subscriber.always(Answer::status(200).after(Duration::from_millis(300)));
     running.load(Load::new(40, |number| numbered("drain", number, "t", 50))).finish().await;
     running.program.terminate();
@@ -47,6 +49,23 @@ async fn sigterm_drains_and_ends_with_0() {
         evidence.once(),
         evidence.stopping(ended, Duration::from_secs(40)),
     ]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_leaves_what_is_stored_and_the_next_start_goes_on() {
+    let (mut running, subscriber) = plain().await;
+    subscriber.always(Answer::status(200).after(Duration::from_secs(1)));
+    running.load(Load::new(100, |number| numbered("leave", number, "t", 50))).finish().await;
+    subscriber.receives(10, SOON).await;
+    running.program.terminate();
+    let ended = running.program.exit(Duration::from_secs(10)).await;
+    assert_eq!(ended.exit, Exit::Code(0), "{}", running.program.process.stderr());
+    assert!(subscriber.count() < 100, "there was nothing left to store");
+    subscriber.always(Answer::status(200));
+    running.program.start_again().await;
+    running.ended(SOON).await;
+    // What was under way has ended before the program did: nothing comes twice.
+    running.evidence().await.restarted().assert();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,7 +105,7 @@ impl Setup {
         memory.extend(bytes.map(|bytes| ("bytesMax".to_owned(), json!(bytes))));
         memory.extend(events.map(|events| ("eventsMax".to_owned(), json!(events))));
         if !memory.is_empty() {
-            self = self.config(json!({"channel": {"memory": memory}}));
+            self = self.config(json!({"channel": {"default": "memory", "memory": memory}}));
         }
         self
     }

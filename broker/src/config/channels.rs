@@ -12,7 +12,7 @@ use super::{
 use crate::spec::ChannelKind;
 
 /// The channel of a broker that asks for none, when the configuration does not say either.
-pub const CHANNEL_DEFAULT: ChannelKind = ChannelKind::Memory;
+pub const CHANNEL_DEFAULT: ChannelKind = ChannelKind::Disk;
 
 /// Bounds of disk channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,7 +82,7 @@ fn with_outside(yaml: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
 /// Every setting of what outlives the process, with its default where it has one.
 const DURABLE: &str = "
 channel:
-  default: memory
+  default: disk
   disk:
     bytesMax: 10Gi
     eventsMax: 10000000
