@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use channel::{
@@ -112,6 +112,8 @@ pub(crate) enum Step {
     Open,
     /// It fails at once.
     Fail(OpenFailure),
+    /// It ends so after a while.
+    Late(Duration, Result<(), OpenFailure>),
     /// It ends as this says, when it does.
     Wait(oneshot::Receiver<Result<(), OpenFailure>>),
     /// It panics.
@@ -177,6 +179,10 @@ impl Opener for ByScript {
             let ended = match step {
                 Step::Open => Ok(()),
                 Step::Fail(failure) => Err(failure),
+                Step::Late(after, ended) => {
+                    tokio::time::sleep(after).await;
+                    ended
+                }
                 Step::Wait(ends) => ends.await.expect("the test ends it"),
                 Step::Panic => {
                     script.held.fetch_sub(1, Ordering::SeqCst);

@@ -181,6 +181,8 @@ impl Openings {
                     time::sleep(DRAIN_POLL).await;
                 }
             };
+            // Whoever comes after this waits for this alone.
+            turn.begins().await;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -371,7 +373,18 @@ async fn end(channel: Arc<dyn Channel>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_wait_is_never_nothing_and_never_over_its_bound(failures: u32, draw in 0.0..1.0) {
+            let wait = retry_after(failures, draw);
+            prop_assert!(wait >= RETRY_FIRST.mul_f64(0.79) && wait <= RETRY_MAX, "{:?}", wait);
+            prop_assert!(retry_after(failures.saturating_add(1), 0.0) >= wait);
+        }
+    }
 
     #[test]
     fn waits_double_up_to_half_a_minute_and_never_pass_it() {

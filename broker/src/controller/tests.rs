@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use channel::{Batch, Channel, Draft, SpecVersion};
+use channel::{Batch, Channel as _, Draft, SpecVersion};
+use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
@@ -45,6 +46,15 @@ fn manifest(kind: &str) -> Snapshot {
     ];
     let snapshot = manifest::read("t.yaml", &all.join("---\n"));
     assert!(!snapshot.has_errors(), "{:?}", snapshot.problems);
+    snapshot
+}
+
+/// The same without the neighbour.
+fn alone(kind: &str) -> Snapshot {
+    let mut snapshot = manifest(kind);
+    let mut resources = (*snapshot.resources).clone();
+    resources.brokers.remove(&Name::new("default", "other"));
+    snapshot.resources = Arc::new(resources);
     snapshot
 }
 
@@ -323,6 +333,71 @@ async fn the_end_lets_go_of_every_channel() {
     both(end, late).await;
     let opened = script.opened();
     assert!(opened.len() == 2 && opened.iter().all(|fake| fake.is_ended()));
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let ends = || prop_oneof![Just(Ok(())), Just(Err(away()))];
+    let step = prop_oneof![
+        Just(None),
+        (0_u64..20_000, ends()).prop_map(Some),
+        ends().prop_map(|ended| Some((0, ended))),
+    ];
+    let step = step.prop_map(|step| match step {
+        Some((0, Ok(()))) => Step::Open,
+        Some((0, Err(failure))) => Step::Fail(failure),
+        Some((millis, ended)) => Step::Late(Duration::from_millis(millis), ended),
+        None => Step::Panic,
+    });
+    proptest::collection::vec(step, 0..12)
+}
+
+/// What the user wants, one after the other, and how long for: a kind, or no broker.
+fn wishes() -> impl Strategy<Value = Vec<(Option<usize>, u64)>> {
+    proptest::collection::vec((proptest::option::of(0_usize..4), 0_u64..5_000), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_is_wanted_in_between_the_last_wish_comes_true(
+        steps in steps(),
+        wishes in wishes(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut bench = Bench::new(steps);
+            let mut last = None;
+            for (wish, millis) in wishes {
+                last = wish.map(|index| ChannelKind::ALL[index]);
+                let snapshot = last.map_or_else(without_brokers, |kind| alone(kind.as_str()));
+                bench.controller.apply(&snapshot).await;
+                let until = Instant::now() + Duration::from_millis(millis);
+                while let Ok(report) =
+                    tokio::time::timeout_at(until, bench.controller.report()).await
+                {
+                    bench.controller.take(report).await;
+                }
+            }
+            if last.is_some() {
+                bench.until(Bench::is_open).await;
+                let inventory = bench.control.inventory.load();
+                let state = inventory.brokers[&Name::new("default", "b")].as_ref().unwrap();
+                prop_assert_eq!(Some(state.channel.kind()), last.map(ChannelKind::as_str));
+                prop_assert_eq!(bench.routed(), 1);
+            }
+            // What is still being let go.
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            let kept = bench.script.opened().iter().filter(|fake| !fake.is_ended()).count();
+            prop_assert_eq!(kept, usize::from(last.is_some()));
+            prop_assert!(bench.script.held_max() <= 1, "one channel at a time");
+            Ok(())
+        })?;
+    }
 }
 
 async fn both(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
