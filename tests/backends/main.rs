@@ -11,4 +11,5 @@
     reason = "a test fails by panicking, and what did not run is said on stdout"
 )]
 
+mod kafka;
 mod memory;
