@@ -150,7 +150,7 @@ impl Assignment {
     pub(super) fn store(&self, consumer: &BaseConsumer<Context>, partitions: &[Arc<Partition>]) {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
-            if let Some(offset) = partition.to_commit() {
+            if let Some(offset) = partition.take_commit() {
                 let offset = Offset::Offset(offset);
                 list.add_partition_offset(&self.topic, partition.number(), offset).ok();
             }

@@ -180,10 +180,10 @@ impl Follower {
                         });
                     }
                 }
+                Some(Err(KafkaError::PartitionEOF(_))) if *is_loaded => {}
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    if !std::mem::replace(is_loaded, true) {
-                        self.tell(Change::Loaded);
-                    }
+                    *is_loaded = true;
+                    self.tell(Change::Loaded);
                 }
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
                 Some(Err(error)) => tracing::debug!(topic = self.topic, %error, "kafka says"),

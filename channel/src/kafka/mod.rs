@@ -53,6 +53,7 @@ mod mailbox;
 mod open;
 mod overflow;
 mod partition;
+mod probe;
 mod produce;
 mod read;
 mod receipt;

@@ -2,34 +2,30 @@
 
 use std::{
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
-    error::{KafkaError, RDKafkaErrorCode as Code},
-};
+use rdkafka::{ClientConfig, error::KafkaError};
 use tokio::{runtime::Handle, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     assignment::Assignment,
     config::{self, BESIDE_BYTES_MAX},
-    consume::Consuming,
+    consume::{Consuming, Running},
     context::Context,
-    error::{OpenError, is_refusal, words},
+    error::OpenError,
     health::Health,
     ledger::KafkaLedger,
     log::{Counts, Kafka, durability},
     mailbox::Mailboxes,
     overflow::{Overflows, Shared},
+    probe::Probe,
     produce::Producer,
     receipt::Ends,
     settings::{KafkaPlan, KafkaSasl, KafkaSettings, Names},
     spread::Spread,
-    topics::{Compare, TopicPlan, Topics, wait_for},
+    topics::{Compare, TopicPlan, Topics},
     tracker::Window,
 };
 use crate::{Budget, Name};
@@ -40,12 +36,6 @@ const WINDOW: Window = Window { unsettled_max: 10_000, bytes_max: 16 << 20, slot
 /// How long opening waits for the group to share out partitions. Without them the channel takes events,
 /// and lends them later.
 const JOIN_WAIT: Duration = Duration::from_secs(3);
-
-/// How long the cluster may take over one question.
-const ASK: Duration = Duration::from_secs(2);
-
-/// How long to wait before asking again.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// Opens a channel; see [`Kafka::open`].
 pub(super) async fn open(
@@ -163,8 +153,6 @@ impl Opening {
         context: Context,
         topics: Topics,
     ) -> Result<Arc<Kafka>, OpenError> {
-        let failed =
-            |doing| move |error: KafkaError| OpenError::Failed { doing, reason: error.to_string() };
         let (health, stop, tasks) =
             (Arc::new(Health::default()), CancellationToken::new(), TaskTracker::new());
         // What fails below must end what was started above.
@@ -212,16 +200,45 @@ impl Opening {
         let looking = overflows.clone();
         self.block(move || looking.look().map_err(failed("look for overflows"))).await?;
         tasks.spawn_on(overflows.clone().keep_looking(), &self.runtime);
+        let reading = self.read(base, context, (&health, &stop)).await?;
+        Ok(Arc::new(Kafka {
+            topic: self.names.topic,
+            partitions: self.plan.partitions,
+            event_bytes_max,
+            durability: durability(&self.plan),
+            budget: self.budget,
+            health,
+            producer,
+            mailboxes: reading.mailboxes,
+            assignment: reading.assignment,
+            ends: reading.ends,
+            spread: Spread::new(self.plan.partitions, self.workers),
+            consumer: reading.consumer,
+            ledger,
+            overflows,
+            counts: Counts::default(),
+            runtime: self.runtime,
+            tasks,
+            stop: guard.disarm(),
+        }))
+    }
 
+    /// Starts the consumer of the log.
+    async fn read(
+        &self,
+        base: &ClientConfig,
+        context: Context,
+        (health, stop): (&Arc<Health>, &CancellationToken),
+    ) -> Result<Reading, OpenError> {
         let partitions = self.plan.partitions;
         let (mailboxes, ends) = (Mailboxes::new(self.workers), Ends::new(partitions));
         let inlet: Arc<Mailboxes> = Arc::clone(&mailboxes);
-        let assignment =
-            Assignment::new(self.names.topic.clone(), partitions, WINDOW, inlet, Arc::clone(&ends));
+        let topic = self.names.topic.clone();
+        let assignment = Assignment::new(topic, partitions, WINDOW, inlet, Arc::clone(&ends));
         let consuming = Consuming {
             config: config::consumer(base, &self.names.group),
             context: Context {
-                health: Some(Arc::clone(&health)),
+                health: Some(Arc::clone(health)),
                 assignment: Some(Arc::clone(&assignment)),
                 ..context
             },
@@ -235,132 +252,18 @@ impl Opening {
         })?;
         let mut joined = assignment.joined();
         tokio::time::timeout(JOIN_WAIT, joined.wait_for(|has_joined| *has_joined)).await.ok();
-        Ok(Arc::new(Kafka {
-            topic: self.names.topic,
-            partitions,
-            event_bytes_max,
-            durability: durability(&self.plan),
-            budget: self.budget,
-            health,
-            producer,
-            mailboxes,
-            assignment,
-            ends,
-            spread: Spread::new(partitions, self.workers),
-            consumer,
-            ledger,
-            overflows,
-            counts: Counts::default(),
-            runtime: self.runtime,
-            tasks,
-            stop: guard.disarm(),
-        }))
+        Ok(Reading { mailboxes, ends, assignment, consumer })
     }
 }
 
-/// Asks a cluster before anything runs.
-struct Probe {
-    servers: String,
-    config: ClientConfig,
-    context: Context,
-    deadline: Instant,
+/// The consumer of the log, and what it feeds.
+struct Reading {
+    mailboxes: Arc<Mailboxes>,
+    ends: Arc<Ends>,
+    assignment: Arc<Assignment>,
+    consumer: Running,
 }
 
-impl Probe {
-    /// Connects. Blocks.
-    fn connect(mut self) -> Result<Connected, OpenError> {
-        let health = Arc::new(Health::default());
-        self.context.health = Some(Arc::clone(&health));
-        let client: BaseConsumer<Context> =
-            self.config
-                .create_with_context(self.context.clone())
-                .map_err(|error| OpenError::Settings(error.to_string()))?;
-        loop {
-            // Serves what the library reports, and its need of a token.
-            client.poll(Duration::from_millis(20));
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let reason = match client.fetch_metadata(None, ASK.min(left)) {
-                Ok(metadata) => {
-                    let topics =
-                        metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
-                    return Ok(Connected { probe: self, client, topics });
-                }
-                Err(error) => words(&error),
-            };
-            client.poll(Duration::ZERO);
-            let servers = self.servers.clone();
-            if let Some(reason) = health.refused() {
-                return Err(OpenError::Refused { servers, reason });
-            }
-            if Instant::now() >= self.deadline {
-                let reason = health.last().unwrap_or(reason);
-                return Err(OpenError::Unreachable { servers, reason });
-            }
-            thread::park_timeout(AGAIN);
-        }
-    }
-}
-
-/// A cluster that answers.
-struct Connected {
-    probe: Probe,
-    client: BaseConsumer<Context>,
-    topics: Vec<String>,
-}
-
-impl Connected {
-    fn has(&self, plan: &TopicPlan) -> bool {
-        self.topics.contains(&plan.name)
-    }
-
-    /// Waits until topics can be used and are as planned. Blocks.
-    fn wait_for(self, plans: &[TopicPlan]) -> Result<Self, OpenError> {
-        for plan in plans {
-            wait_for(self.client.client(), plan, self.probe.deadline)?;
-        }
-        Ok(self)
-    }
-
-    /// Commits the beginning of each partition that has no commit, so that no setting of a client can
-    /// ever let it begin elsewhere. Blocks.
-    fn commit_starts(self, topic: &str, partitions: i32) -> Result<(), OpenError> {
-        let failed = |reason| OpenError::Failed { doing: "commit where to begin", reason };
-        loop {
-            let reason = match self.try_commit_starts(topic, partitions) {
-                Ok(()) => return Ok(()),
-                Err(error) => match error.rdkafka_error_code() {
-                    // The group runs: its members began before us.
-                    Some(
-                        Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
-                    ) => return Ok(()),
-                    Some(code) if is_refusal(code) => {
-                        let servers = self.probe.servers.clone();
-                        return Err(OpenError::Refused { servers, reason: words(&error) });
-                    }
-                    _ => words(&error),
-                },
-            };
-            if Instant::now() >= self.probe.deadline {
-                return Err(failed(reason));
-            }
-            thread::park_timeout(AGAIN);
-        }
-    }
-
-    fn try_commit_starts(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
-        let mut all = TopicPartitionList::new();
-        all.add_partition_range(topic, 0, partitions - 1);
-        let committed = self.client.committed_offsets(all, ASK)?;
-        let mut begins = TopicPartitionList::new();
-        for one in committed.elements() {
-            if !matches!(one.offset(), Offset::Offset(_)) {
-                begins.add_partition_offset(topic, one.partition(), Offset::Beginning)?;
-            }
-        }
-        if begins.count() == 0 {
-            return Ok(());
-        }
-        let begins = self.client.offsets_for_times(begins, ASK)?;
-        self.client.commit(&begins, CommitMode::Sync)
-    }
+fn failed(doing: &'static str) -> impl Fn(KafkaError) -> OpenError {
+    move |error| OpenError::Failed { doing, reason: error.to_string() }
 }

@@ -167,8 +167,8 @@ impl Partition {
     }
 
     /// The offset to commit, when it has grown.
-    pub(super) fn to_commit(&self) -> Option<i64> {
-        self.lock().tracker.to_commit()
+    pub(super) fn take_commit(&self) -> Option<i64> {
+        self.lock().tracker.take_commit()
     }
 
     /// The offset before which everything is settled.

@@ -85,7 +85,7 @@ impl Tracker {
     }
 
     /// The offset that a new owner must begin with, when it is further than when this was last asked.
-    pub(super) fn to_commit(&mut self) -> Option<i64> {
+    pub(super) fn take_commit(&mut self) -> Option<i64> {
         let point = self.floor().filter(|point| self.committed.is_none_or(|last| last < *point))?;
         self.committed = Some(point);
         Some(point)
@@ -152,24 +152,24 @@ mod tests {
     #[test]
     fn the_commit_point_is_the_first_that_is_not_settled() {
         let mut tracker = Tracker::new(None);
-        assert_eq!(tracker.to_commit(), None);
+        assert_eq!(tracker.take_commit(), None);
         for offset in [5, 6, 9] {
             tracker.received(offset, 10);
         }
-        assert_eq!(tracker.to_commit(), Some(5));
+        assert_eq!(tracker.take_commit(), Some(5));
         assert!(tracker.settle(6));
-        assert_eq!(tracker.to_commit(), None);
+        assert_eq!(tracker.take_commit(), None);
         assert!(tracker.settle(5));
-        assert_eq!(tracker.to_commit(), Some(9));
+        assert_eq!(tracker.take_commit(), Some(9));
         assert!(tracker.settle(9) && !tracker.settle(9) && !tracker.settle(7));
-        assert_eq!(tracker.to_commit(), Some(10));
+        assert_eq!(tracker.take_commit(), Some(10));
         assert_eq!((tracker.unsettled(), tracker.bytes()), (0, 0));
     }
 
     #[test]
     fn a_committed_start_is_not_committed_again() {
         let mut tracker = Tracker::new(Some(5));
-        assert_eq!(tracker.to_commit(), None);
+        assert_eq!(tracker.take_commit(), None);
         assert!(tracker.is_behind(4) && !tracker.is_behind(5));
     }
 
@@ -178,15 +178,15 @@ mod tests {
         let mut tracker = Tracker::new(Some(3));
         tracker.received(3, 1);
         tracker.skip_to(10);
-        assert_eq!((tracker.next(), tracker.to_commit()), (Some(10), None));
+        assert_eq!((tracker.next(), tracker.take_commit()), (Some(10), None));
         tracker.settle(3);
-        assert_eq!(tracker.to_commit(), Some(10));
+        assert_eq!(tracker.take_commit(), Some(10));
         assert!(!tracker.is_behind(4));
         tracker.received(4, 1);
-        assert_eq!((tracker.next(), tracker.to_commit()), (Some(10), None));
+        assert_eq!((tracker.next(), tracker.take_commit()), (Some(10), None));
         tracker.settle(4);
         tracker.received(12, 1);
-        assert_eq!(tracker.to_commit(), Some(12));
+        assert_eq!(tracker.take_commit(), Some(12));
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
                     prop_assert_eq!(was_settled, unsettled.remove(&offset));
                     prop_assert_eq!(tracker.unsettled(), unsettled.len());
                 }
-                let point = tracker.to_commit();
+                let point = tracker.take_commit();
                 prop_assert!(turn < end_after || point.is_none(), "committed after the end");
                 if let Some(point) = point {
                     prop_assert!(last.is_none_or(|last| last < point), "a commit went back");

@@ -1,7 +1,7 @@
 //! What was read ahead of an overflow, lent when it is due, or in order.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, HashMap},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -83,8 +83,13 @@ impl Shelf {
         let mut cleared = Vec::new();
         let State { queues, cleared: bounds, .. } = &mut *state;
         for queue in queues {
-            let gone = queue.extract_if(.., |_, kept| is_cleared(bounds, kept));
-            cleared.extend(gone.map(|(_, kept)| kept));
+            for (place, kept) in std::mem::take(queue) {
+                if is_cleared(bounds, &kept) {
+                    cleared.push(kept);
+                } else {
+                    queue.insert(place, kept);
+                }
+            }
         }
         drop(state);
         for kept in cleared {
@@ -128,10 +133,10 @@ impl Inlet for Shelf {
         };
         let place = key_worker(&kept.event, state.queues.len());
         if let Some(queue) = state.queues.get_mut(place) {
-            let place = queue.entry((due, kept.position));
+            let place = (due, kept.position);
             // A loan of an assignment that is over must not take the place of what was read since.
-            if matches!(place, Entry::Vacant(_)) || kept.partition.is_ours() {
-                place.insert_entry(kept);
+            if kept.partition.is_ours() || !queue.contains_key(&place) {
+                queue.insert(place, kept);
             }
         }
         state.wake_all();

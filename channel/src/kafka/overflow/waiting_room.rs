@@ -141,8 +141,6 @@ impl Room {
                 Some(position) = stale.recv() => self.remove_note(position).await,
                 Some(change) = next(watch.as_mut()) => self.follow(change, false),
                 _ = trim.tick() => self.trim(&mut trimmed).await,
-                // A watch that has ended only ends with the channel.
-                else => stop.cancelled().await,
             }
         }
         consumer.ended().await;

@@ -1,0 +1,101 @@
+//! Replicas of one broker.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use channel::Depth;
+
+use super::support::{event, lent, open, publish, servers, unique};
+
+const EVENTS: usize = 1000;
+
+#[tokio::test]
+async fn replicas_share_the_work_and_one_takes_over_from_another() {
+    let Some(kafka) = servers("two replicas of a broker").await else { return };
+    let (bootstrap, name) = (kafka.bootstrap(), unique());
+    let one = open(&bootstrap, &name, 1).await;
+    let other = open(&bootstrap, &name, 1).await;
+    for number in 0..EVENTS {
+        let channel = if number % 2 == 0 { &one } else { &other };
+        publish(&**channel, event(number)).await.expect("there is room");
+    }
+    let (mut reader, mut other_reader) = (one.reader(0), other.reader(0));
+    let mut seen = BTreeSet::new();
+    let mut of_other = 0;
+    let mut held = Vec::new();
+    let quiet = Duration::from_millis(200);
+    let start = Instant::now();
+    // Partitions are on their way to the other for a while.
+    while of_other < 100 {
+        assert!(start.elapsed() < Duration::from_secs(30), "the other replica gets nothing");
+        if let Some(lease) = lent(&mut *other_reader, quiet).await {
+            of_other += 1;
+            if of_other % 2 == 0 {
+                seen.insert(lease.event().id().to_owned());
+                lease.settle();
+            } else {
+                held.push(lease);
+            }
+        }
+        if let Some(lease) = lent(&mut *reader, Duration::from_millis(10)).await {
+            seen.insert(lease.event().id().to_owned());
+            lease.settle();
+        }
+    }
+    // What it holds comes back to nobody but the other replica.
+    drop(other_reader);
+    drop(other);
+    drop(held);
+    while seen.len() < EVENTS {
+        let lease = lent(&mut *reader, Duration::from_secs(20)).await;
+        let lease = lease.unwrap_or_else(|| panic!("{} of {EVENTS} were lent", seen.len()));
+        seen.insert(lease.event().id().to_owned());
+        lease.settle();
+    }
+    while let Some(lease) = lent(&mut *reader, Duration::from_secs(1)).await {
+        lease.settle();
+    }
+    assert_eq!(one.depth(), Depth::default());
+    assert!(one.health().is_ok());
+}
+
+#[tokio::test]
+async fn what_waits_is_taken_over_by_another_replica() {
+    let Some(kafka) = servers("the overflow of two replicas").await else { return };
+    let (bootstrap, name) = (kafka.bootstrap(), unique());
+    let trigger = channel::Name::new("n", "t");
+    let one = open(&bootstrap, &name, 1).await;
+    let other = open(&bootstrap, &name, 1).await;
+    let overflow = one.overflow(&trigger, false);
+    let now = channel::clock::now();
+    let waiting = |number| channel::Waiting {
+        event: event(number),
+        envelope: channel::Envelope {
+            attempts: 2,
+            first_at: now,
+            put_at: now,
+            due_at: now,
+            history: bytes::Bytes::new(),
+        },
+    };
+    overflow.put((0..10).map(waiting).collect()).await.expect("there is room");
+    assert_eq!(overflow.depth().events, 10);
+    overflow.close();
+    drop(one);
+    // The other replica looks every 30 s what there is.
+    let start = Instant::now();
+    while !other.overflowing().contains(&trigger) {
+        assert!(start.elapsed() < Duration::from_secs(60), "it is not found");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let overflow = other.overflow(&trigger, false);
+    let mut reader = overflow.reader(0);
+    let mut seen = BTreeSet::new();
+    while seen.len() < 10 {
+        let lease = lent(&mut *reader, Duration::from_secs(20)).await.expect("it waits");
+        assert_eq!(lease.envelope().map(|envelope| envelope.attempts), Some(2));
+        seen.insert(lease.event().id().to_owned());
+        lease.settle();
+    }
+    assert_eq!(overflow.depth().events, 0);
+}
