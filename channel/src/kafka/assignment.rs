@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::{
     context::Context,
+    health::Statistics,
     partition::{Inlet, Partition},
     receipt::Ends,
     tracker::Window,
@@ -88,6 +89,15 @@ impl Assignment {
             let more = partition.depth(self.ends.of(partition.number()));
             (events + more.0, bytes + more.1)
         })
+    }
+
+    /// Takes note of what the client counts: how long logs are that are not read now.
+    pub(super) fn counted(&self, statistics: &Statistics) {
+        for (number, end) in statistics.ends(&self.topic) {
+            if let Some(partition) = self.get(number) {
+                partition.counted(end);
+            }
+        }
     }
 
     /// Partitions have become ours.

@@ -21,7 +21,11 @@ use rdkafka::{
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::{assignment::Assignment, health::Health, receipt::Receipt};
+use super::{
+    assignment::Assignment,
+    health::{Health, Statistics},
+    receipt::Receipt,
+};
 
 /// The same for all clients of a channel; each uses what concerns it.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +52,12 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        if self.health.as_ref().is_some_and(|health| health.statistics(statistics)) {
+        let statistics = Statistics::read(statistics);
+        if self.health.as_ref().is_some_and(|health| health.counted(&statistics)) {
             tracing::info!("kafka can be reached again");
+        }
+        if let Some(assignment) = &self.assignment {
+            assignment.counted(&statistics);
         }
     }
 

@@ -1,6 +1,9 @@
 //! What the clients say about the connection -> whether the cluster can be reached.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use serde::Deserialize;
@@ -59,11 +62,9 @@ impl Health {
         state.down.take().is_some()
     }
 
-    /// Takes note of what the client counts: whether a broker is connected.
-    pub(super) fn statistics(&self, json: &[u8]) -> bool {
-        let is_up = serde_json::from_slice::<Statistics>(json)
-            .is_ok_and(|found| found.brokers.values().any(|broker| broker.state == "UP"));
-        is_up && self.up()
+    /// Takes note of what the client counts: whether a broker is connected. Returns whether none was before.
+    pub(super) fn counted(&self, statistics: &Statistics) -> bool {
+        statistics.brokers.values().any(|broker| broker.state == "UP") && self.up()
     }
 
     pub(super) fn set_fatal(&self, fatal: Option<String>) {
@@ -95,15 +96,41 @@ impl Health {
 }
 
 /// What is read of librdkafka's statistics.
-#[derive(Deserialize)]
-struct Statistics {
-    #[serde(default)]
-    brokers: std::collections::HashMap<String, Broker>,
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Statistics {
+    brokers: HashMap<String, Broker>,
+    topics: HashMap<String, Topic>,
 }
 
 #[derive(Deserialize)]
 struct Broker {
     state: String,
+}
+
+#[derive(Deserialize)]
+struct Topic {
+    partitions: HashMap<String, Counted>,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    partition: i32,
+    hi_offset: i64,
+}
+
+impl Statistics {
+    /// What was counted, or nothing where it is not understood.
+    pub(super) fn read(json: &[u8]) -> Self {
+        serde_json::from_slice(json).unwrap_or_default()
+    }
+
+    /// How long the log of each partition of a topic is; those of which it is not known left out.
+    pub(super) fn ends(&self, topic: &str) -> impl Iterator<Item = (i32, i64)> {
+        let partitions = self.topics.get(topic).into_iter().flat_map(|topic| &topic.partitions);
+        let ends = partitions.map(|(_, counted)| (counted.partition, counted.hi_offset));
+        ends.filter(|(partition, end)| *partition >= 0 && *end >= 0)
+    }
 }
 
 /// Reasons of librdkafka end in remarks about how often and when.
@@ -126,11 +153,22 @@ mod tests {
         assert!(health.error(&all, "1/1 brokers are down"));
         assert!(!health.error(&all, "1/1 brokers are down"), "it is told once");
         assert_eq!(health.check(), Err("k:9092: Connection refused".into()));
-        assert!(!health.statistics(br#"{"brokers":{"a":{"state":"CONNECT"}}}"#));
-        assert!(!health.statistics(b"no json"));
+        let counted = |json: &[u8]| health.counted(&Statistics::read(json));
+        assert!(!counted(br#"{"brokers":{"a":{"state":"CONNECT"}}}"#));
+        assert!(!counted(b"no json"));
         assert!(health.check().is_err());
-        assert!(health.statistics(br#"{"brokers":{"a":{"state":"INIT"},"b":{"state":"UP"}}}"#));
+        assert!(counted(br#"{"brokers":{"a":{"state":"INIT"},"b":{"state":"UP"}}}"#));
         assert_eq!(health.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_length_of_logs_is_read() {
+        let json = br#"{"brokers":{},"topics":{"t":{"partitions":{
+            "0":{"partition":0,"hi_offset":7},"-1":{"partition":-1,"hi_offset":9},
+            "1":{"partition":1,"hi_offset":-1001}}}}}"#;
+        let found = Statistics::read(json);
+        assert_eq!(found.ends("t").collect::<Vec<_>>(), [(0, 7)]);
+        assert_eq!(found.ends("other").count(), 0);
     }
 
     #[test]

@@ -183,6 +183,15 @@ impl Partition {
         state.end = state.tracker.next();
     }
 
+    /// The log is this long. Looked at only while it is not read: what is read tells better, because what
+    /// ends a log may be a marker.
+    pub(super) fn counted(&self, end: i64) {
+        let mut state = self.lock();
+        if state.is_paused {
+            state.end = state.end.max(Some(end));
+        }
+    }
+
     /// Events stored and not settled, as far as it is known, and bytes of those received. `grown_to` is
     /// how long the log is at least.
     pub(super) fn depth(&self, grown_to: i64) -> (usize, usize) {

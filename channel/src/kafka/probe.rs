@@ -9,7 +9,7 @@ use std::{
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::{KafkaError, RDKafkaErrorCode as Code},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
 };
 
 use super::{
@@ -68,6 +68,22 @@ impl Probe {
             thread::park_timeout(AGAIN);
         }
     }
+}
+
+/// A client for a few questions, which has a token when it needs one. Blocks for a moment.
+///
+/// # Errors
+///
+/// What the library dislikes about the properties.
+pub(super) fn client(
+    config: &ClientConfig,
+    context: &Context,
+) -> KafkaResult<BaseConsumer<Context>> {
+    let client = config.create_with_context(context.clone())?;
+    if context.token_file.is_some() {
+        serve(&client);
+    }
+    Ok(client)
 }
 
 /// Takes what the library has to report, and gives it a token when it needs one.

@@ -188,3 +188,21 @@ async fn nothing_acknowledged_is_lost_when_a_leader_dies() {
     assert!(channel.health().is_ok(), "{:?}", channel.health());
     nothing_is_lost(&*channel, publishing.end().await).await;
 }
+
+#[tokio::test]
+async fn a_topic_that_is_deleted_is_said_and_acknowledges_nothing() {
+    let Some(kafka) = started("a topic deleted", 1).await else { return };
+    let name = unique();
+    let mut settings = settings(&kafka.bootstrap());
+    // The library looks for the topic that often.
+    let often = ("topic.metadata.refresh.interval.ms".to_owned(), "1000".to_owned());
+    settings.properties.extend([often]);
+    let channel = open_with(settings, KafkaPlan::default(), &name, 1).await;
+    publish(&*channel, event(1)).await.expect("there is room");
+    kafka.delete_topic(&super::support::topic(&name)).await;
+    until("the channel knows that its topic is gone", || channel.health().is_err()).await;
+    let reason = channel.health().expect_err("its topic is gone");
+    assert!(reason.contains(&super::support::topic(&name)), "{reason}");
+    let refused = publish(&*channel, event(2)).await;
+    assert!(matches!(refused, Err(PublishError::Down { .. })), "{refused:?}");
+}

@@ -99,3 +99,37 @@ async fn what_waits_is_taken_over_by_another_replica() {
     }
     assert_eq!(overflow.depth().events, 0);
 }
+
+#[tokio::test]
+async fn what_is_on_loan_while_partitions_move_is_settled_by_one_and_lost_by_none() {
+    let Some(kafka) = servers("partitions that move").await else { return };
+    let (bootstrap, name) = (kafka.bootstrap(), unique());
+    let one = open(&bootstrap, &name, 1).await;
+    for number in 0..EVENTS {
+        publish(&*one, event(number)).await.expect("there is room");
+    }
+    let mut reader = one.reader(0);
+    let mut held = Vec::new();
+    while held.len() < EVENTS {
+        held.push(lent(&mut *reader, Duration::from_secs(20)).await.expect("it was stored"));
+    }
+    // The other gets half of the partitions, after a while in which nothing on loan is settled.
+    let other = open(&bootstrap, &name, 1).await;
+    let mut other_reader = other.reader(0);
+    let first = lent(&mut *other_reader, Duration::from_secs(30)).await.expect("partitions move");
+    for lease in held {
+        lease.settle();
+    }
+    let mut again = BTreeSet::from([first.event().id().to_owned()]);
+    first.settle();
+    while let Some(lease) = lent(&mut *other_reader, Duration::from_secs(2)).await {
+        again.insert(lease.event().id().to_owned());
+        lease.settle();
+    }
+    assert!(again.len() < EVENTS, "partitions that stayed are lent again");
+    drop(other);
+    // What was settled by either is committed: nobody is lent anything any more.
+    let none = lent(&mut *reader, Duration::from_secs(8)).await;
+    assert!(none.is_none(), "{none:?}");
+    assert_eq!(one.depth(), Depth::default());
+}

@@ -84,7 +84,9 @@ async fn what_other_clients_write_is_lent_and_garbage_stops_nothing() {
     let mut found = BTreeMap::new();
     let mut problems = Vec::new();
     while found.len() + problems.len() < 8 {
-        let lease = lent(&mut *reader, PATIENCE).await.unwrap_or_else(|| panic!("lent: {:?}, {problems:?}", found.keys()));
+        let lease = lent(&mut *reader, PATIENCE)
+            .await
+            .unwrap_or_else(|| panic!("lent: {:?}, {problems:?}", found.keys()));
         let event = lease.event().clone();
         match lease.problem() {
             Some(problem) => {

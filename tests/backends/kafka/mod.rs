@@ -3,6 +3,7 @@
 mod faults;
 mod group;
 mod kcat;
+mod sasl;
 mod support;
 
 use std::sync::Arc;

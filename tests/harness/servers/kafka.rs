@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::process::Process;
+use crate::process::{Exit, Process};
 use crate::wait::within;
 
 /// How long a node may take until it answers; the machine may be busy building.
@@ -43,7 +43,8 @@ impl Kafka {
         Self::start_nodes(1, &[]).await
     }
 
-    /// `count` nodes with empty storage; `extra` are lines of their `server.properties`.
+    /// `count` nodes with empty storage. With lines in `extra`, for their `server.properties`, clients must
+    /// say who they are.
     ///
     /// # Errors
     ///
@@ -66,7 +67,7 @@ impl Kafka {
                  controller.quorum.voters={voters}\n\
                  listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
                  advertised.listeners=CLIENT://127.0.0.1:{port}\n\
-                 listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+                 listener.security.protocol.map=CLIENT:{protocol},CONTROLLER:PLAINTEXT\n\
                  inter.broker.listener.name=CLIENT\ncontroller.listener.names=CONTROLLER\n\
                  log.dirs={folder}/data\noffsets.topic.num.partitions=1\n\
                  offsets.topic.replication.factor={internal}\n\
@@ -75,6 +76,7 @@ impl Kafka {
                  group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
                  log.segment.delete.delay.ms=1000\n{extra}\n",
                 id = index + 1,
+                protocol = if extra.is_empty() { "PLAINTEXT" } else { "SASL_PLAINTEXT" },
                 voters = voters.join(","),
                 folder = folder.path().display(),
                 extra = extra.join("\n"),
@@ -142,6 +144,17 @@ impl Kafka {
     pub async fn restart(&mut self, index: usize) -> Result<(), String> {
         self.run(index);
         self.ready(index).await
+    }
+
+    /// Deletes a topic as an operator would.
+    pub async fn delete_topic(&self, topic: &str) {
+        let script = self.nodes[0].folder.path().join("Delete.java");
+        fs::write(&script, DELETE).expect("it can be written");
+        let mut args = java_args();
+        args.extend([script.display().to_string(), self.bootstrap(), topic.to_owned()]);
+        let mut process = Process::start(Path::new("java"), &args, &[], &[]);
+        let exit = process.wait(START_MAX).await;
+        assert_eq!(exit, Some(Exit::Code(0)), "{}", process.stderr());
     }
 
     fn signal(&self, index: usize, signal: Signal) {
@@ -229,6 +242,17 @@ fn format(folder: &Path) -> Result<(), String> {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if output.status.success() { Ok(()) } else { Err(format!("storage is not made: {said}")) }
 }
+
+const DELETE: &str = "
+    import java.util.*;
+    import org.apache.kafka.clients.admin.*;
+    public class Delete {
+        public static void main(String[] args) throws Exception {
+            try (Admin admin = Admin.create(Map.<String, Object>of(\"bootstrap.servers\", args[0]))) {
+                admin.deleteTopics(List.of(args[1])).all().get();
+            }
+        }
+    }";
 
 fn free_ports(count: usize) -> Vec<u16> {
     let held: Vec<_> =

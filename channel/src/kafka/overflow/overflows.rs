@@ -23,6 +23,7 @@ use super::{
         error::words,
         health::Health,
         ledger::KafkaLedger,
+        probe::client,
         produce::Producer,
         topics::{Compare, TopicPlan, Topics},
     },
@@ -143,8 +144,8 @@ impl Overflows {
         let shared = &self.0.shared;
         let mut config = shared.base.clone();
         config.set("group.id", &shared.group_prefix);
-        let consumer = config.create_with_context(shared.context.clone())?;
-        *lock(&self.0.found) = find(&consumer, &shared.prefix)?;
+        let found = find(&client(&config, &shared.context)?, &shared.prefix)?;
+        *lock(&self.0.found) = found;
         Ok(())
     }
 

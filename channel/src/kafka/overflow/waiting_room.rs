@@ -24,6 +24,7 @@ use super::{
         error::{OpenError, words},
         ledger::KafkaWatch,
         partition::position,
+        probe::client,
         produce::Record,
         receipt::Ends,
         tracker::Window,
@@ -284,7 +285,7 @@ impl Room {
         let ask = self.shared.runtime.spawn_blocking(move || {
             let mut config = this.shared.base.clone();
             config.set("group.id", this.group());
-            let client = config.create_with_context(this.shared.context.clone())?;
+            let client = client(&config, &this.shared.context)?;
             let lanes: Vec<_> = (0..lane::count(this.is_ordered)).collect();
             stands(&client, &lanes, &this.topic)
         });
