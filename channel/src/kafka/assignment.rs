@@ -82,6 +82,11 @@ impl Assignment {
         self.has_joined.subscribe()
     }
 
+    /// Forgets that partitions were ever shared out with us: another consumer begins.
+    pub(super) fn await_group(&self) {
+        self.has_joined.send_replace(false);
+    }
+
     /// Events stored and not settled in our partitions, and bytes of those received.
     pub(super) fn depth(&self) -> (usize, usize) {
         let ours = self.lock();

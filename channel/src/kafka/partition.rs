@@ -268,6 +268,12 @@ pub(super) fn position(offset: i64, partition: i32, count: i32) -> Position {
     Position(offset.saturating_mul(count).saturating_add(partition))
 }
 
+/// The partition of what lies at `position`.
+pub(super) fn partition_of(position: Position, count: i32) -> i32 {
+    let count = i64::from(count.max(1)).cast_unsigned();
+    i32::try_from(position.0 % count).unwrap_or_default()
+}
+
 /// The offset of what lies at `position`.
 fn offset(position: Position, count: i32) -> i64 {
     (position.0 / i64::from(count).cast_unsigned()).cast_signed()
@@ -280,7 +286,9 @@ mod tests {
     #[test]
     fn a_position_tells_its_offset() {
         for (at, partition, count) in [(0, 0, 1), (0, 9, 10), (7, 3, 10), (1 << 40, 99, 100)] {
-            assert_eq!(offset(position(at, partition, count), count), at);
+            let position = position(at, partition, count);
+            assert_eq!(offset(position, count), at);
+            assert_eq!(partition_of(position, count), partition);
         }
         assert!(position(1, 0, 10) > position(0, 9, 10));
     }

@@ -67,17 +67,6 @@ async fn what_waits_is_taken_over_by_another_replica() {
     let one = open(&bootstrap, &name, 1).await;
     let other = open(&bootstrap, &name, 1).await;
     let overflow = one.overflow(&trigger, false);
-    let now = channel::clock::now();
-    let waiting = |number| channel::Waiting {
-        event: event(number),
-        envelope: channel::Envelope {
-            attempts: 2,
-            first_at: now,
-            put_at: now,
-            due_at: now,
-            history: bytes::Bytes::new(),
-        },
-    };
     overflow.put((0..10).map(waiting).collect()).await.expect("there is room");
     assert_eq!(overflow.depth().events, 10);
     overflow.close();
@@ -132,4 +121,45 @@ async fn what_is_on_loan_while_partitions_move_is_settled_by_one_and_lost_by_non
     let none = lent(&mut *reader, Duration::from_secs(8)).await;
     assert!(none.is_none(), "{none:?}");
     assert_eq!(one.depth(), Depth::default());
+}
+
+#[tokio::test]
+async fn what_waits_is_found_by_a_trigger_that_has_changed_its_order() {
+    let Some(kafka) = servers("a trigger that changes its order").await else { return };
+    let channel = open(&kafka.bootstrap(), &unique(), 1).await;
+    let trigger = channel::Name::new("n", "t");
+    let mut seen = BTreeSet::new();
+    for (turn, ordered) in [false, true, false].into_iter().enumerate() {
+        let overflow = channel.overflow(&trigger, ordered);
+        let some = (turn * 10..turn * 10 + 10).map(|number| {
+            let mut one = waiting(number);
+            // Lanes of an overflow without order.
+            one.envelope.due_at += Duration::from_secs(if number % 2 == 0 { 1 } else { 40 });
+            one
+        });
+        overflow.put(some.collect()).await.expect("there is room");
+        overflow.close();
+    }
+    let overflow = channel.overflow(&trigger, true);
+    overflow.put(vec![waiting(30)]).await.expect("there is room");
+    let mut reader = overflow.reader(0);
+    while seen.len() < 31 {
+        let lease = lent(&mut *reader, Duration::from_secs(20)).await;
+        let lease = lease.unwrap_or_else(|| panic!("lent: {seen:?}"));
+        assert!(seen.insert(lease.event().id().to_owned()), "lent twice: {lease:?}");
+        lease.settle();
+    }
+    assert_eq!(overflow.depth().events, 0);
+}
+
+fn waiting(number: usize) -> channel::Waiting {
+    let now = channel::clock::now();
+    let envelope = channel::Envelope {
+        attempts: 2,
+        first_at: now,
+        put_at: now,
+        due_at: now,
+        history: bytes::Bytes::new(),
+    };
+    channel::Waiting { event: event(number), envelope }
 }

@@ -8,10 +8,9 @@ use crate::Envelope;
 const DELAYS: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(30), Duration::from_secs(300), Duration::from_secs(3600)];
 
-/// Lanes of an overflow.
-pub(super) fn count(is_ordered: bool) -> i32 {
-    if is_ordered { 1 } else { 5 }
-}
+/// Lanes of an overflow. As many when it is ordered, though entries then share the first: a trigger may
+/// change its mind while something waits.
+pub(super) const LANES: i32 = 5;
 
 /// The lane of an entry.
 pub(super) fn of(envelope: &Envelope, is_ordered: bool) -> i32 {
@@ -41,7 +40,7 @@ mod tests {
             let envelope =
                 Envelope { attempts: 1, first_at: put_at, put_at, due_at, history: Bytes::new() };
             assert_eq!(of(&envelope, false), lane, "{seconds} s");
-            assert!(lane < count(false));
+            assert!(lane < LANES);
             assert_eq!(of(&envelope, true), 0);
         }
     }

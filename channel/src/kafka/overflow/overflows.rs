@@ -27,7 +27,8 @@ use super::{
         produce::Producer,
         topics::{Compare, TopicPlan, Topics},
     },
-    lane, naming,
+    lane::LANES,
+    naming,
     waiting_room::{Room, WaitingRoom},
 };
 use crate::{Budget, Name, Overflow};
@@ -58,7 +59,7 @@ pub(in super::super) struct Shared {
 impl Shared {
     /// How the topic of an overflow must be. Nothing that waits goes by age: it is the dispatcher that
     /// knows what is too old.
-    pub(super) fn topic_plan(&self, name: String, is_ordered: bool) -> TopicPlan {
+    pub(super) fn topic_plan(&self, name: String) -> TopicPlan {
         let config = vec![
             ("cleanup.policy", "delete".to_owned(), Compare::Same),
             ("retention.ms", "-1".to_owned(), Compare::Same),
@@ -66,7 +67,7 @@ impl Shared {
             ("max.message.bytes", self.record_bytes_max.to_string(), Compare::AtLeast),
         ];
         let replication_factor = self.replication_factor;
-        TopicPlan { name, partitions: lane::count(is_ordered), replication_factor, config }
+        TopicPlan { name, partitions: LANES, replication_factor, config }
     }
 }
 
@@ -102,7 +103,7 @@ impl Overflows {
         let topic = naming::topic(&shared.prefix, trigger);
         let found = lock(&self.0.found).get(&topic).copied();
         let room = Room::new(shared, trigger, topic, is_ordered, found.unwrap_or_default());
-        if found.is_some() {
+        if found.is_some_and(|entries| entries > 0) {
             room.start();
         }
         lock(&self.0.rooms).insert(trigger.clone(), Arc::downgrade(&room));
@@ -166,7 +167,8 @@ impl Overflows {
             }
             lock(&self.0.rooms).retain(|_, room| room.strong_count() > 0);
             for room in self.open_rooms() {
-                if lock(&self.0.found).contains_key(room.topic()) {
+                let found = lock(&self.0.found).get(room.topic()).copied();
+                if found.is_some_and(|entries| entries > 0) {
                     room.start();
                 }
             }

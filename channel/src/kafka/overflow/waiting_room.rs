@@ -23,13 +23,14 @@ use super::{
         consume::{Consuming, Running},
         error::{OpenError, words},
         ledger::KafkaWatch,
-        partition::position,
+        partition::{partition_of, position},
         probe::client,
         produce::Record,
         receipt::Ends,
         tracker::Window,
     },
-    lane, naming,
+    lane::{self, LANES},
+    naming,
     overflows::Shared,
     shelf::Shelf,
 };
@@ -43,6 +44,9 @@ const WINDOW: Window = Window { unsettled_max: 500, bytes_max: 2 << 20, slots_ma
 
 /// How often what is settled is taken off the head of the topic.
 const TRIM: Duration = Duration::from_secs(60);
+
+/// How long nothing may wait until nothing is read any more.
+const IDLE: Duration = Duration::from_secs(600);
 
 /// Notes that are about settled entries and not removed yet; more of them stay for ever.
 const STALE_MAX: usize = 4096;
@@ -60,6 +64,8 @@ pub(super) struct Room {
     is_started: AtomicBool,
     /// What was there, and what was put until the group told where it stands.
     known: AtomicUsize,
+    /// What was ever put here.
+    put: AtomicUsize,
     amend_prefix: String,
     stale: Mutex<mpsc::Receiver<Position>>,
     stop: CancellationToken,
@@ -73,12 +79,11 @@ impl Room {
         is_ordered: bool,
         found: usize,
     ) -> Arc<Self> {
-        let lanes = lane::count(is_ordered);
         let (stale_sender, stale) = mpsc::channel(STALE_MAX);
         let shelf = Shelf::new(shared.workers, is_ordered, stale_sender);
-        let ends = Ends::new(lanes);
+        let ends = Ends::new(LANES);
         let inlet: Arc<Shelf> = Arc::clone(&shelf);
-        let assignment = Assignment::new(topic.clone(), lanes, WINDOW, inlet, Arc::clone(&ends));
+        let assignment = Assignment::new(topic.clone(), LANES, WINDOW, inlet, Arc::clone(&ends));
         Arc::new(Self {
             stop: shared.stop.child_token(),
             shared,
@@ -91,6 +96,7 @@ impl Room {
             is_made: OnceCell::new(),
             is_started: AtomicBool::new(false),
             known: AtomicUsize::new(found),
+            put: AtomicUsize::new(0),
             amend_prefix: naming::amend_prefix(trigger),
             stale: Mutex::new(stale),
         })
@@ -115,36 +121,62 @@ impl Room {
     /// Starts to read, if it does not yet. The topic must be there, or be about to.
     pub(super) fn start(self: &Arc<Self>) {
         if !self.stop.is_cancelled() && !self.is_started.swap(true, Ordering::AcqRel) {
+            self.assignment.await_group();
             self.shared.tasks.spawn_on(Arc::clone(self).run(), &self.shared.runtime);
         }
     }
 
+    /// Reads until the overflow is closed, or nothing has waited for long.
     async fn run(self: Arc<Self>) {
-        let stop = self.stop.clone();
+        loop {
+            let stop = self.stop.child_token();
+            let Some(put) = self.read(&stop).await else { return };
+            self.known.store(0, Ordering::Relaxed);
+            self.is_started.store(false, Ordering::Release);
+            // What was put since saw a reader.
+            if self.put.load(Ordering::Acquire) == put
+                || self.is_started.swap(true, Ordering::AcqRel)
+            {
+                return;
+            }
+            self.assignment.await_group();
+        }
+    }
+
+    /// Returns how much had ever been put when nothing had waited for long, or `None` when it was closed.
+    async fn read(&self, stop: &CancellationToken) -> Option<usize> {
         let mut watch = if self.is_ordered {
             // What was learned of entries must be known before they are lent.
-            match stop.run_until_cancelled(self.load()).await {
-                Some(watch) => Some(watch),
-                None => return,
-            }
+            Some(stop.run_until_cancelled(self.load()).await?)
         } else {
             None
         };
-        let Some(mut consumer) = self.consume() else { return };
+        let mut consumer = self.consume(stop)?;
         let mut stale = self.stale.lock().await;
-        let mut trim = interval(TRIM);
-        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = interval(TRIM);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut trimmed = Vec::new();
-        loop {
+        let (mut put, mut idle) = (self.put.load(Ordering::Acquire), Duration::ZERO);
+        let was_idle = loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break false,
                 Some(position) = stale.recv() => self.remove_note(position).await,
                 Some(change) = next(watch.as_mut()) => self.follow(change, false),
-                _ = trim.tick() => self.trim(&mut trimmed).await,
+                _ = turn.tick() => {
+                    self.trim(&mut trimmed).await;
+                    let put_before = std::mem::replace(&mut put, self.put.load(Ordering::Acquire));
+                    let is_idle = self.depth().events == 0 && put == put_before;
+                    idle = if is_idle { idle + TRIM } else { Duration::ZERO };
+                    if idle > IDLE {
+                        break true;
+                    }
+                }
             }
-        }
+        };
+        stop.cancel();
         consumer.ended().await;
+        was_idle.then_some(put)
     }
 
     async fn load(&self) -> KafkaWatch {
@@ -160,18 +192,19 @@ impl Room {
 
     /// Takes note of what another replica has learned. What is ours we know better.
     fn follow(&self, change: Change, is_loading: bool) {
-        if !is_loading && self.assignment.get(0).is_some() {
-            return;
-        }
+        let of_others = |key: &str| {
+            naming::amended(&self.amend_prefix, key).filter(|&position| {
+                is_loading || self.assignment.get(partition_of(position, LANES)).is_none()
+            })
+        };
         match change {
             Change::Put { key, value } => {
-                let position = naming::amended(&self.amend_prefix, &key);
-                if let Some((position, envelope)) = position.zip(Envelope::decode(value)) {
+                if let Some((position, envelope)) = of_others(&key).zip(Envelope::decode(value)) {
                     self.shelf.amend(position, envelope.found_at(clock::now()));
                 }
             }
             Change::Removed { key } => {
-                if let Some(position) = naming::amended(&self.amend_prefix, &key) {
+                if let Some(position) = of_others(&key) {
                     self.shelf.unamend(position);
                 }
             }
@@ -191,7 +224,7 @@ impl Room {
         format!("{}{name}", self.shared.group_prefix)
     }
 
-    fn consume(&self) -> Option<Running> {
+    fn consume(&self, stop: &CancellationToken) -> Option<Running> {
         let mut context = self.shared.context.clone();
         context.assignment = Some(Arc::clone(&self.assignment));
         let mut config = consumer(&self.shared.base, &self.group());
@@ -202,7 +235,7 @@ impl Room {
             context,
             assignment: Arc::clone(&self.assignment),
             budget: Arc::clone(&self.shared.budget),
-            stop: self.stop.clone(),
+            stop: stop.clone(),
         };
         match consuming.start() {
             Ok(running) => Some(running),
@@ -238,7 +271,7 @@ impl Room {
     async fn made(self: &Arc<Self>) -> Result<(), PublishError> {
         let make = async || -> Result<(), PublishError> {
             let shared = Arc::clone(&self.shared);
-            let plan = shared.topic_plan(self.topic.clone(), self.is_ordered);
+            let plan = shared.topic_plan(self.topic.clone());
             let make = async move { shared.topics.make(&plan).await };
             let failed = |error: OpenError| PublishError::Down { reason: error.to_string() };
             match self.shared.runtime.spawn(make).await {
@@ -273,7 +306,10 @@ impl Room {
         }
         let (partition, offset) = self.shared.producer.all(sent).await?;
         self.known.fetch_add(waiting.len(), Ordering::Relaxed);
-        Ok(position(offset, partition, lane::count(self.is_ordered)))
+        self.put.fetch_add(waiting.len(), Ordering::AcqRel);
+        // The reader may just have found that nothing comes.
+        self.start();
+        Ok(position(offset, partition, LANES))
     }
 
     async fn clear(self: Arc<Self>) -> Result<usize, PublishError> {
@@ -286,7 +322,7 @@ impl Room {
             let mut config = this.shared.base.clone();
             config.set("group.id", this.group());
             let client = client(&config, &this.shared.context)?;
-            let lanes: Vec<_> = (0..lane::count(this.is_ordered)).collect();
+            let lanes: Vec<_> = (0..LANES).collect();
             stands(&client, &lanes, &this.topic)
         });
         let stands = match ask.await {
@@ -296,9 +332,8 @@ impl Room {
         let before = self.depth().events;
         let ends: Vec<_> =
             stands.iter().filter_map(|(&lane, (_, end))| end.map(|end| (lane, end))).collect();
-        let lanes = lane::count(self.is_ordered);
         // The lane is 0 so that every position of the last offset is below.
-        self.shelf.clear(ends.iter().map(|&(lane, end)| (lane, position(end, 0, lanes))));
+        self.shelf.clear(ends.iter().map(|&(lane, end)| (lane, position(end, 0, LANES))));
         for &(lane, end) in &ends {
             if let Some(partition) = self.assignment.get(lane) {
                 partition.skip_to(end);
