@@ -30,6 +30,7 @@ pub struct Kafka {
 struct Node {
     folder: TempDir,
     port: u16,
+    is_tls: bool,
     process: Option<Process>,
 }
 
@@ -44,7 +45,7 @@ impl Kafka {
     }
 
     /// `count` nodes with empty storage. With lines in `extra`, for their `server.properties`, clients must
-    /// say who they are.
+    /// say who they are, over TLS when a line names a key store. A user `me` of SCRAM has the password `right`.
     ///
     /// # Errors
     ///
@@ -76,14 +77,15 @@ impl Kafka {
                  group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
                  log.segment.delete.delay.ms=1000\n{extra}\n",
                 id = index + 1,
-                protocol = if extra.is_empty() { "PLAINTEXT" } else { "SASL_PLAINTEXT" },
+                protocol = protocol(extra),
                 voters = voters.join(","),
                 folder = folder.path().display(),
                 extra = extra.join("\n"),
             );
             fs::write(folder.path().join("server.properties"), text).expect("it can be written");
-            format(folder.path())?;
-            nodes.push(Node { folder, port, process: None });
+            format(folder.path(), !extra.is_empty())?;
+            let is_tls = protocol(extra) == "SASL_SSL";
+            nodes.push(Node { folder, port, is_tls, process: None });
         }
         let mut kafka = Self { nodes };
         for index in 0..count {
@@ -178,7 +180,11 @@ impl Kafka {
         let ready = within(START_MAX, || async {
             let mut node = node.borrow_mut();
             let has_ended = node.process.as_mut().is_none_or(|process| process.exit().is_some());
-            if has_ended { Ok(false) } else { answers(node.port).then_some(true).ok_or(()) }
+            if has_ended {
+                Ok(false)
+            } else {
+                answers(node.port, node.is_tls).then_some(true).ok_or(())
+            }
         });
         match ready.await {
             Ok(true) => Ok(()),
@@ -191,14 +197,18 @@ impl Kafka {
     }
 }
 
-/// Whether a node takes requests: it answers which versions it speaks (ApiVersions, version 0).
-fn answers(port: u16) -> bool {
+/// Whether a node takes requests: it answers which versions it speaks (ApiVersions, version 0). Of one
+/// that wants TLS it is enough that it takes connections, which it does last.
+fn answers(port: u16, is_tls: bool) -> bool {
     use std::io::{Read, Write};
     let wait = Some(Duration::from_secs(2));
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
         return false;
     };
+    if is_tls {
+        return true;
+    }
     // Length, key 18, version 0, correlation 1, no client id.
     let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 255, 255];
     let mut answer = [0; 10];
@@ -231,16 +241,51 @@ fn java_args() -> Vec<String> {
         .into()
 }
 
-fn format(folder: &Path) -> Result<(), String> {
+fn protocol(extra: &[&str]) -> &'static str {
+    match extra {
+        [] => "PLAINTEXT",
+        lines if lines.iter().any(|line| line.starts_with("ssl.keystore.")) => "SASL_SSL",
+        _ => "SASL_PLAINTEXT",
+    }
+}
+
+fn format(folder: &Path, has_users: bool) -> Result<(), String> {
     let properties = folder.join("server.properties");
-    let output = Command::new("java")
+    let mut command = Command::new("java");
+    command
         .args(java_args())
         .args(["kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c"])
-        .arg(properties)
-        .output()
-        .map_err(|error| format!("java: {error}"))?;
+        .arg(properties);
+    for mechanism in has_users.then_some(["SCRAM-SHA-256", "SCRAM-SHA-512"]).into_iter().flatten() {
+        command.args(["--add-scram", &format!("{mechanism}=[name=me,password=right]")]);
+    }
+    let output = command.output().map_err(|error| format!("java: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if output.status.success() { Ok(()) } else { Err(format!("storage is not made: {said}")) }
+}
+
+/// Makes a certificate for 127.0.0.1 in `folder`: a key store for the server, with the password `secret`, and
+/// the certificate in PEM for those who are to believe it.
+///
+/// # Errors
+///
+/// When there is no keytool, or what it says.
+pub fn make_certificate(folder: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let (store, pem) = (folder.join("store.p12"), folder.join("ca.pem"));
+    let shared = ["-alias", "k", "-storetype", "PKCS12", "-storepass", "secret", "-keystore"];
+    let make = ["-genkeypair", "-keyalg", "EC", "-dname", "CN=kafka", "-ext", "SAN=IP:127.0.0.1"];
+    for (what, file) in [(&make[..], None), (&["-exportcert", "-rfc"][..], Some(&pem))] {
+        let mut command = Command::new("keytool");
+        command.args(what).args(shared).arg(&store);
+        if let Some(file) = file {
+            command.arg("-file").arg(file);
+        }
+        let output = command.output().map_err(|error| format!("keytool: {error}"))?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+    }
+    Ok((store, pem))
 }
 
 const DELETE: &str = "

@@ -6,7 +6,7 @@
 //!   without data has no value; on a compacted topic that would be a tombstone.
 //! - Read in binary and structured mode. Header names are compared without regard to case, since
 //!   clients differ. A batch is refused: the binding has none.
-//! - Headers of [`is_carried`](super::http::is_carried) travel with the event as plain headers.
+//! - Headers of [`is_carried`] travel with the event as plain headers.
 //! - What the binary mode would lose, and this program must not, is in headers of its own that other
 //!   clients ignore: [`HOPS`], [`FORM`] for the JSON types of attributes and data, and [`WIRE`] for a
 //!   value whose HTTP form is not the usual one. They are believed only where they agree with the rest.
