@@ -177,6 +177,14 @@ pub(super) fn consumer(base: &ClientConfig, group: &str) -> ClientConfig {
     config
 }
 
+/// The consumer of the log.
+pub(super) fn log_consumer(base: &ClientConfig, group: &str) -> ClientConfig {
+    let mut config = consumer(base, group);
+    // A partition that is read on has to wait until the request for the others is answered.
+    set_default(&mut config, "fetch.wait.max.ms", "100");
+    config
+}
+
 /// A consumer of a topic's partitions that neither joins nor commits for the group it must name.
 pub(super) fn observer(base: &ClientConfig, group: &str) -> ClientConfig {
     let mut config = consumer(base, group);

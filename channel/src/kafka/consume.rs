@@ -22,6 +22,7 @@ use super::{
     health::Health,
     partition::{Partition, Reading},
     read::{self, Read},
+    tracker::Order,
 };
 use crate::{Beside, Budget, Envelope, binding::Limits, clock};
 
@@ -59,6 +60,9 @@ const POLL_WAITING: Duration = Duration::from_millis(10);
 
 /// How often partitions are looked after while records come.
 const LOOK_AFTER: Duration = Duration::from_millis(20);
+
+/// Memory that makes reading on worth while: as much as is fetched ahead.
+const READ_ON_BYTES: usize = 2 << 20;
 
 /// How long to wait before a consumer that failed is made anew.
 const ANEW: Duration = Duration::from_secs(1);
@@ -135,10 +139,23 @@ impl Consuming {
     /// The partition that takes a record, if it is ours.
     fn owner(&self, number: i32, offset: i64) -> Option<Arc<Partition>> {
         let partition = self.assignment.get(number)?;
-        if partition.is_behind(offset) {
-            // The log was cut or made anew: what has an offset of before is something else now.
-            tracing::warn!(topic = self.assignment.topic(), number, offset, "a log went back");
-            return Some(self.assignment.begin_anew(number));
+        let topic = self.assignment.topic();
+        match partition.order(offset) {
+            Order::Next => {}
+            Order::Ahead(gone) => {
+                tracing::warn!(
+                    topic,
+                    number,
+                    offset,
+                    gone,
+                    "records were deleted before they were read"
+                );
+            }
+            Order::Behind => {
+                // The log was cut or made anew: what has an offset of before is something else now.
+                tracing::warn!(topic, number, offset, "a log went back");
+                return Some(self.assignment.begin_anew(number));
+            }
         }
         Some(partition)
     }
@@ -181,6 +198,12 @@ impl Consuming {
         None
     }
 
+    /// Whether there is memory for more than the next few events.
+    fn has_memory(&self) -> bool {
+        let wanted = READ_ON_BYTES.min(self.budget.limit() / 4);
+        self.budget.try_charge(wanted).is_some()
+    }
+
     /// Returns whether something waits for room.
     fn look_after(&self, consumer: &BaseConsumer<Context>, held: &mut Held) -> bool {
         held.0.retain(|_, queue| {
@@ -195,7 +218,8 @@ impl Consuming {
         let partitions = self.assignment.all();
         for partition in &partitions {
             let number = partition.number();
-            let Some(reading) = partition.reading(held.0.contains_key(&number)) else { continue };
+            let has_held = held.0.contains_key(&number);
+            let Some(reading) = partition.reading(has_held, || self.has_memory()) else { continue };
             let mut list = TopicPartitionList::new();
             list.add_partition(self.assignment.topic(), number);
             let done = match reading {

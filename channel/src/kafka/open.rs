@@ -236,7 +236,7 @@ impl Opening {
         let topic = self.names.topic.clone();
         let assignment = Assignment::new(topic, partitions, WINDOW, inlet, Arc::clone(&ends));
         let consuming = Consuming {
-            config: config::consumer(base, &self.names.group),
+            config: config::log_consumer(base, &self.names.group),
             context: Context {
                 health: Some(Arc::clone(health)),
                 assignment: Some(Arc::clone(&assignment)),

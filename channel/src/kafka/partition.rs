@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::tracker::{Tracker, Window};
+use super::tracker::{Order, Tracker, Window};
 use crate::{Beside, Event, Home, Lease, Position};
 
 /// Takes the events of partitions, and keeps them until a reader lends them.
@@ -110,9 +110,9 @@ impl Partition {
         self.number
     }
 
-    /// Whether `offset` was received already: then the log is not the one that it was.
-    pub(super) fn is_behind(&self, offset: i64) -> bool {
-        self.lock().tracker.is_behind(offset)
+    /// How a record at `offset` follows on the last.
+    pub(super) fn order(&self, offset: i64) -> Order {
+        self.lock().tracker.order(offset)
     }
 
     /// Takes an event on and hands it to those who lend.
@@ -142,15 +142,24 @@ impl Partition {
         self.lock().is_lending
     }
 
-    /// What to do about reading now, with `has_held` when something is held for want of memory.
-    pub(super) fn reading(&self, has_held: bool) -> Option<Reading> {
+    /// What to do about reading now. `has_held` says that something is held for want of memory, and
+    /// `has_memory` whether there is enough for reading on to be worth what pausing costs.
+    pub(super) fn reading(
+        &self,
+        has_held: bool,
+        has_memory: impl FnOnce() -> bool,
+    ) -> Option<Reading> {
         let mut state = self.lock();
         let is_full = has_held || state.tracker.is_full(&self.window);
         if !state.is_paused && is_full {
             state.is_paused = true;
             return Some(Reading::Pause);
         }
-        if state.is_paused && !has_held && state.tracker.has_room(&self.window) {
+        if state.is_paused
+            && !has_held
+            && state.tracker.has_room(&self.window)
+            && (state.tracker.unsettled() == 0 || has_memory())
+        {
             state.is_paused = false;
             return Some(Reading::Resume);
         }

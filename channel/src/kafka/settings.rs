@@ -15,6 +15,9 @@ pub struct KafkaSettings {
     pub sasl: Option<KafkaSasl>,
     /// Name of a broker's topic; `{namespace}` and `{name}` are put in, and both must be there. Names of
     /// its other topics begin with it. Default `catchment-broker-{namespace}-{name}`.
+    ///
+    /// With a dash between them `a-b/c` and `a/b-c` have one topic, as with Knative's template: where both
+    /// may exist, part them by a dot, which no namespace has.
     pub topic_template: String,
     /// Most bytes of a record of the log, set as `max.message.bytes` of its topic. An event may take
     /// 16 KiB less. Default 1 MiB + 80 KiB.

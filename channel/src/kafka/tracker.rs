@@ -37,6 +37,17 @@ pub(super) struct Window {
     pub(super) slots_max: usize,
 }
 
+/// How a record follows on the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As it should.
+    Next,
+    /// It was received already: the log is not the one that it was.
+    Behind,
+    /// So many offsets before it hold nothing any more.
+    Ahead(i64),
+}
+
 impl Tracker {
     /// Begins at `next`, where that is known.
     pub(super) fn new(next: Option<i64>) -> Self {
@@ -51,12 +62,17 @@ impl Tracker {
         }
     }
 
-    /// Whether `offset` is where it should not be: before what was received already.
-    pub(super) fn is_behind(&self, offset: i64) -> bool {
-        self.next.is_some_and(|next| offset < next)
+    /// How a record at `offset` follows on what was received and skipped.
+    pub(super) fn order(&self, offset: i64) -> Order {
+        match (self.next, self.next()) {
+            (Some(next), _) if offset < next => Order::Behind,
+            // Markers of transactions take an offset each.
+            (_, Some(next)) if offset > next + 1 => Order::Ahead(offset - next),
+            _ => Order::Next,
+        }
     }
 
-    /// Takes a record on. It must not be [behind](Self::is_behind).
+    /// Takes a record on. It must not be [behind](Order::Behind).
     pub(super) fn received(&mut self, offset: i64, bytes: usize) {
         self.next = Some(offset + 1);
         self.slots.push_back(Slot { offset, bytes, is_settled: false });
@@ -170,7 +186,12 @@ mod tests {
     fn a_committed_start_is_not_committed_again() {
         let mut tracker = Tracker::new(Some(5));
         assert_eq!(tracker.take_commit(), None);
-        assert!(tracker.is_behind(4) && !tracker.is_behind(5));
+        for (offset, order) in
+            [(4, Order::Behind), (5, Order::Next), (6, Order::Next), (7, Order::Ahead(2))]
+        {
+            assert_eq!(tracker.order(offset), order, "{offset}");
+        }
+        assert_eq!(Tracker::new(None).order(9), Order::Next);
     }
 
     #[test]
@@ -181,7 +202,7 @@ mod tests {
         assert_eq!((tracker.next(), tracker.take_commit()), (Some(10), None));
         tracker.settle(3);
         assert_eq!(tracker.take_commit(), Some(10));
-        assert!(!tracker.is_behind(4));
+        assert_eq!((tracker.order(4), tracker.order(11)), (Order::Next, Order::Next));
         tracker.received(4, 1);
         assert_eq!((tracker.next(), tracker.take_commit()), (Some(10), None));
         tracker.settle(4);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use channel::Depth;
 
-use super::support::{event, lent, open, publish, servers, unique};
+use super::support::{event, lent, open, publish, servers, unique, waiting};
 
 const EVENTS: usize = 1000;
 
@@ -150,16 +150,4 @@ async fn what_waits_is_found_by_a_trigger_that_has_changed_its_order() {
         lease.settle();
     }
     assert_eq!(overflow.depth().events, 0);
-}
-
-fn waiting(number: usize) -> channel::Waiting {
-    let now = channel::clock::now();
-    let envelope = channel::Envelope {
-        attempts: 2,
-        first_at: now,
-        put_at: now,
-        due_at: now,
-        history: bytes::Bytes::new(),
-    };
-    channel::Waiting { event: event(number), envelope }
 }

@@ -1,5 +1,6 @@
 //! The contract, kept by the channel over Kafka, and what only Kafka can do to it.
 
+mod bounds;
 mod faults;
 mod group;
 mod kcat;

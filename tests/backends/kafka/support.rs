@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channel::{
-    Batch, Budget, Channel, Data, Draft, Event, Kafka, KafkaPlan, KafkaSettings, Lease, Name,
-    PublishError, Reader, SpecVersion,
+    Batch, Budget, Channel, Data, Draft, Envelope, Event, Kafka, KafkaPlan, KafkaSettings, Lease,
+    Name, PublishError, Reader, SpecVersion, Waiting, clock,
 };
 use harness::servers::kafka;
 use tokio::runtime::{Handle, Runtime};
@@ -76,4 +76,12 @@ pub(super) async fn publish(channel: &dyn Channel, event: Event) -> Result<(), P
 /// What a reader lends within `patience`.
 pub(super) async fn lent(reader: &mut dyn Reader, patience: Duration) -> Option<Lease> {
     tokio::time::timeout(patience, poll_fn(|cx| reader.poll_lend(cx))).await.ok().flatten()
+}
+
+/// Something that waits, and need not.
+pub(super) fn waiting(number: usize) -> Waiting {
+    let now = clock::now();
+    let envelope =
+        Envelope { attempts: 2, first_at: now, put_at: now, due_at: now, history: Bytes::new() };
+    Waiting { event: event(number), envelope }
 }

@@ -158,12 +158,10 @@ impl Overflows {
         let stop = self.0.shared.stop.clone();
         while stop.run_until_cancelled(turn.tick()).await.is_some() {
             let this = self.clone();
-            match self.0.shared.runtime.spawn_blocking(move || this.look()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::debug!(reason = words(&error), "overflows are not known");
-                }
-                Err(error) => tracing::debug!(%error, "overflows are not known"),
+            let look = self.0.shared.runtime.spawn_blocking(move || this.look());
+            let Some(looked) = stop.run_until_cancelled(look).await else { return };
+            if let Ok(Err(error)) = looked {
+                tracing::debug!(reason = words(&error), "overflows are not known");
             }
             lock(&self.0.rooms).retain(|_, room| room.strong_count() > 0);
             for room in self.open_rooms() {

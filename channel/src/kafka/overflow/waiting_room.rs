@@ -334,17 +334,23 @@ impl Room {
             stands.iter().filter_map(|(&lane, (_, end))| end.map(|end| (lane, end))).collect();
         // The lane is 0 so that every position of the last offset is below.
         self.shelf.clear(ends.iter().map(|&(lane, end)| (lane, position(end, 0, LANES))));
-        for &(lane, end) in &ends {
-            if let Some(partition) = self.assignment.get(lane) {
-                partition.skip_to(end);
+        let skip = |ends: &[(i32, i64)]| {
+            for &(lane, end) in ends {
+                if let Some(partition) = self.assignment.get(lane) {
+                    partition.skip_to(end);
+                }
             }
-        }
-        let this = Arc::clone(&self);
-        let delete = async move { this.shared.topics.delete_before(&this.topic, &ends).await };
+        };
+        skip(&ends);
+        let (this, deleted) = (Arc::clone(&self), ends.clone());
+        let delete = async move { this.shared.topics.delete_before(&this.topic, &deleted).await };
         match self.shared.runtime.spawn(delete).await {
             Ok(deleted) => deleted.map_err(|error| down(words(&error)))?,
             Err(error) => return Err(down(error.to_string())),
         }
+        // A lane may have become ours meanwhile, and know where it stood before.
+        skip(&ends);
+        self.known.store(0, Ordering::Relaxed);
         Ok(before.saturating_sub(self.depth().events))
     }
 }
