@@ -12,4 +12,5 @@
 )]
 
 mod disk;
+mod kafka;
 mod memory;

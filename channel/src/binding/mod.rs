@@ -5,6 +5,7 @@ pub(crate) mod arbitrary;
 mod error;
 pub mod http;
 pub mod json;
+pub mod kafka;
 mod limits;
 mod undecodable;
 

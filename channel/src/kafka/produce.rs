@@ -1,0 +1,220 @@
+//! Event -> a record that all replicas have acknowledged, or why not.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseRecord, Producer as _, ThreadedProducer},
+};
+use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    config::PRODUCED_MAX,
+    context::Context,
+    error::words,
+    health::Health,
+    read::ENVELOPE,
+    receipt::{Ends, Placed, Receipt, refusal},
+};
+use crate::{Event, PublishError, binding::kafka};
+
+/// The bound on records on their way to Kafka, by its name in the configuration.
+pub(super) const PRODUCED: &str = "channel.kafka.producedMax";
+
+/// The one producer of a channel. Made anew when the library ends it for ever.
+pub(super) struct Producer {
+    client: RwLock<Arc<ThreadedProducer<Context>>>,
+    config: ClientConfig,
+    context: Context,
+    health: Arc<Health>,
+    /// How long an answer may take.
+    timeout: Duration,
+}
+
+/// A record to be produced.
+pub(super) struct Record<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) key: Option<&'a str>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: Option<OwnedHeaders>,
+    /// Where to write down how long the log is then.
+    pub(super) ends: Option<Arc<Ends>>,
+    /// Bytes of what it holds, and most that there may be.
+    pub(super) sizes: (usize, usize),
+}
+
+impl<'a> Record<'a> {
+    /// The record of an event, with what is known of it when it waits.
+    pub(super) fn of_event(
+        event: &'a Event,
+        (topic, partition): (&'a str, i32),
+        envelope: Option<&[u8]>,
+        ends: &Arc<Ends>,
+        limit: usize,
+    ) -> Self {
+        let mut headers = Some(OwnedHeaders::new_with_capacity(24));
+        let mut put = |key: &str, value: &[u8]| {
+            let header = Header { key, value: Some(value) };
+            headers = headers.take().map(|headers| headers.insert(header));
+        };
+        let value = kafka::encode(event, &mut put).map(|bytes| &bytes[..]);
+        if let Some(envelope) = envelope {
+            put(ENVELOPE, envelope);
+        }
+        Self {
+            topic,
+            partition,
+            key: kafka::key(event),
+            value,
+            headers,
+            ends: Some(Arc::clone(ends)),
+            sizes: (event.size(), limit),
+        }
+    }
+}
+
+impl Producer {
+    /// A producer that connects by itself. Reports to the health of `context` only its end.
+    ///
+    /// # Errors
+    ///
+    /// What the library dislikes about the properties.
+    pub(super) fn new(
+        config: ClientConfig,
+        context: Context,
+        health: Arc<Health>,
+        timeout: Duration,
+    ) -> KafkaResult<Arc<Self>> {
+        let client = RwLock::new(Arc::new(config.create_with_context(context.clone())?));
+        Ok(Arc::new(Self { client, config, context, health, timeout }))
+    }
+
+    fn client(&self) -> Arc<ThreadedProducer<Context>> {
+        Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether `count` more records may be on their way.
+    pub(super) fn has_room(&self, count: usize) -> bool {
+        let on_way = usize::try_from(self.client().in_flight_count()).unwrap_or_default();
+        on_way + count <= PRODUCED_MAX
+    }
+
+    /// Hands a record to the library, and returns its answer to come. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not taken; nothing is stored then.
+    pub(super) fn send(
+        &self,
+        record: Record<'_>,
+    ) -> Result<oneshot::Receiver<Placed>, PublishError> {
+        let (answer, placed) = oneshot::channel();
+        let receipt = Box::new(Receipt { answer, ends: record.ends, sizes: record.sizes });
+        let mut produced: BaseRecord<'_, str, [u8], Box<Receipt>> =
+            BaseRecord::with_opaque_to(record.topic, receipt).partition(record.partition);
+        produced.key = record.key;
+        produced.payload = record.value;
+        produced.headers = record.headers;
+        match self.client().send(produced) {
+            Ok(()) => Ok(placed),
+            Err((error, _)) => Err(match refusal(&error, record.sizes) {
+                PublishError::Unknown { reason } => PublishError::Down { reason },
+                refused => refused,
+            }),
+        }
+    }
+
+    /// Waits for the answers of records that were sent together: the last one's place, or why not all
+    /// are known to be stored.
+    pub(super) fn all(
+        &self,
+        sent: Vec<oneshot::Receiver<Placed>>,
+    ) -> impl Future<Output = Placed> + Send + use<> {
+        let timeout = self.timeout;
+        let health = Arc::clone(&self.health);
+        async move {
+            let all = sent.len();
+            let answers = async {
+                let mut stored = 0;
+                let mut last = Err(PublishError::Down { reason: "nothing to store".into() });
+                let mut failed = None;
+                for answer in sent {
+                    let gone = PublishError::Unknown { reason: "the producer ended".into() };
+                    match answer.await.unwrap_or(Err(gone)) {
+                        Ok(place) => (stored, last) = (stored + 1, Ok(place)),
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
+                }
+                match failed {
+                    None => last,
+                    Some(error) if stored == 0 => Err(error),
+                    Some(error) => {
+                        let reason = format!("{stored} of {all} events were stored, then: {error}");
+                        Err(PublishError::Unknown { reason })
+                    }
+                }
+            };
+            tokio::time::timeout(timeout, answers).await.unwrap_or_else(|_| {
+                let reason = match health.check().err().or_else(|| health.last()) {
+                    Some(why) => format!("no answer in {timeout:?}: {why}"),
+                    None => format!("no answer in {timeout:?}"),
+                };
+                Err(PublishError::Unknown { reason })
+            })
+        }
+    }
+
+    /// Makes the client anew whenever the library has ended it for ever, until `stop`.
+    pub(super) async fn renew(self: Arc<Self>, runtime: Handle, stop: CancellationToken) {
+        let Some(fatal) = self.context.fatal.clone() else { return };
+        while stop.run_until_cancelled(fatal.notified()).await.is_some() {
+            let why =
+                self.client().client().fatal_error().map(|(code, text)| format!("{code}: {text}"));
+            self.health.set_fatal(Some(why.unwrap_or_else(|| "the producer ended".into())));
+            match self.config.create_with_context(self.context.clone()) {
+                Ok(client) => {
+                    let client: ThreadedProducer<Context> = client;
+                    let mut place = self.client.write().unwrap_or_else(PoisonError::into_inner);
+                    let before = std::mem::replace(&mut *place, Arc::new(client));
+                    drop(place);
+                    self.health.set_fatal(None);
+                    // Waits for its threads.
+                    drop(runtime.spawn_blocking(move || drop(before)));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a producer cannot be made");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    fatal.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Waits until all that was sent is answered, or `timeout` is over. Blocks.
+    pub(super) fn flush(&self, timeout: Duration) {
+        match self.client().flush(timeout) {
+            Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
+            Err(error) => tracing::debug!(reason = words(&error), "records are not flushed"),
+        }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").finish_non_exhaustive()
+    }
+}
+
+/// Too much is on its way to Kafka. A second is what it takes to send the whole queue.
+pub(super) fn full() -> PublishError {
+    PublishError::Full { bound: PRODUCED, retry_after: Duration::from_secs(1) }
+}
