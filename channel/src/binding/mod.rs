@@ -6,6 +6,7 @@ mod error;
 pub mod http;
 pub mod json;
 mod limits;
+pub mod nats;
 mod undecodable;
 
 pub use error::{DecodeError, Refused};

@@ -148,7 +148,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Invalid> {
 }
 
 /// The mode that a media type names, or `None` when it is not one of CloudEvents.
-fn named_mode(value: &[u8]) -> Result<Option<Mode>, DecodeError> {
+pub(crate) fn named_mode(value: &[u8]) -> Result<Option<Mode>, DecodeError> {
     let value = value.trim_ascii();
     let is_cloudevents = value
         .get(..MEDIA_TYPE_PREFIX.len())
