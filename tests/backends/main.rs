@@ -12,3 +12,4 @@
 )]
 
 mod memory;
+mod nats;

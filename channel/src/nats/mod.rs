@@ -23,7 +23,7 @@
 //!
 //! | what | default | at the limit |
 //! | --- | --- | --- |
-//! | bytes of the stream | 4 GiB | full; settled events are purged at once |
+//! | bytes of the stream, which the server sets aside | 2 GiB | full; settled events are purged at once |
 //! | receipts waited for | 4,096 | full |
 //! | events lent or read ahead | 4,096 a broker; 500 and 2 MiB a class of delay | nothing more is pulled |
 //! | one event | the server's `max_payload` (1 MiB) less 72 KiB | too large |

@@ -113,7 +113,7 @@ pub(super) struct Retention {
 }
 
 /// Most bytes of a stream when the plan says nothing: the server sets them aside.
-const BYTES_MAX: u64 = 4 << 30;
+const BYTES_MAX: u64 = 2 << 30;
 const RETENTION: Retention = Retention { age: Duration::from_secs(24 * 3600), bytes: 1 << 30 };
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -124,7 +124,7 @@ const MESSAGE_BYTES_MIN: u64 = 4096;
 const REPLICAS_MAX: i64 = 5;
 
 impl Default for NatsPlan {
-    /// A stream of 4 GiB in files, one replica, a window of 2 minutes for duplicates; settled events
+    /// A stream of 2 GiB in files, one replica, a window of 2 minutes for duplicates; settled events
     /// are kept for 24 hours and within 1 GiB; 30 s without a sign of life until a message is lent
     /// again, 10,000 of them out at once.
     fn default() -> Self {
