@@ -23,6 +23,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use smallvec::SmallVec;
+use tokio::task::unconstrained;
 
 use crate::{Event, Position, PublishError, Published, nats::source::Source};
 
@@ -144,7 +145,9 @@ impl Sending {
         let to = to.clone();
         let Outgoing { subject, headers, payload, size } = message;
         let message = PublishMessage::build().headers(headers).payload(payload);
-        let work = async move { to.send_publish(subject, message).await };
+        // A caller that publishes much at once would otherwise be made to wait between two messages,
+        // and a later one could pass an earlier one.
+        let work = unconstrained(async move { to.send_publish(subject, message).await });
         let mut sending = Self { work: Box::pin(work), done: None, size };
         let mut now = Context::from_waker(Waker::noop());
         if let Poll::Ready(done) = sending.work.as_mut().poll(&mut now) {

@@ -1,5 +1,10 @@
 //! The contract, kept by the channel on NATS JetStream, and what only a real server shows.
 
+mod clients;
+mod doors;
+mod faults;
+mod replicas;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::process::Command;
@@ -17,7 +22,7 @@ use channel::{
 use harness::say_not_run;
 use harness::servers::nats::{self, Nats as Server, Options};
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 
 /// A server that may be there.
 async fn server(test: &str, options: &Options) -> Option<Server> {
@@ -97,14 +102,15 @@ async fn other_publishes(server: &Server, subject: &str, headers: Value, payload
 struct OnNats {
     server: Server,
     names: Mutex<HashMap<*const (), Name>>,
+    control: Handle,
 }
 
 impl OnNats {
     async fn open(&self, name: Name, wanted: Wanted) -> Arc<dyn Channel> {
         let (settings, budget) = (settings(&self.server), Budget::new(64 << 20));
         let plan = plan(json!({"stream": {"config": {"maxBytes": 64 << 20}}}));
-        let runtime = Handle::current();
-        let opened = Nats::open(&settings, &plan, &name, wanted.workers, budget, &runtime).await;
+        let opened =
+            Nats::open(&settings, &plan, &name, wanted.workers, budget, &self.control).await;
         let channel: Arc<dyn Channel> = opened.unwrap();
         self.names.lock().unwrap().insert(Arc::as_ptr(&channel).cast(), name);
         channel
@@ -131,8 +137,15 @@ impl Backend for OnNats {
     }
 }
 
-#[tokio::test]
-async fn nats_keeps_the_contract() {
-    let Some(server) = server("nats_keeps_the_contract", &Options::default()).await else { return };
-    contract::check(&OnNats { server, names: Mutex::default() }).await;
+/// As in the program: workers on runtimes of one thread, everything else on another runtime.
+#[test]
+fn nats_keeps_the_contract() {
+    let control = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let worker = Builder::new_current_thread().enable_all().build().unwrap();
+    worker.block_on(async {
+        let test = "nats_keeps_the_contract";
+        let Some(server) = server(test, &Options::default()).await else { return };
+        let control = control.handle().clone();
+        contract::check(&OnNats { server, names: Mutex::default(), control }).await;
+    });
 }
