@@ -68,7 +68,13 @@ pub(super) async fn run(
                     let (link, source) = (Arc::clone(&link), Arc::clone(&source));
                     going.spawn(settle(link, source, sequence, after.clone()));
                 }
-                Some(Act::GiveBack(reply)) => tell(&link, reply, GIVE_BACK).await,
+                Some(Act::GiveBack(sequence)) => {
+                    let reply = source.desk().reply(sequence);
+                    if let Some(reply) = reply {
+                        tell(&link, reply, GIVE_BACK).await;
+                    }
+                    source.remove(sequence);
+                }
                 None => break,
             },
         }

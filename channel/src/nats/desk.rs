@@ -38,6 +38,8 @@ enum State {
     Here,
     Lent,
     Settled,
+    /// About to be given back to the server.
+    Returned,
 }
 
 /// What a message is that came.
@@ -216,12 +218,16 @@ impl Desk {
         }
     }
 
-    /// An event that was lent is to be lent again; the address to tell the server so, when not here.
-    pub(super) fn again(&mut self, sequence: u64, ready: Ready) -> Result<Wake, Option<Subject>> {
+    /// An event that was lent is to be lent again. `None` when nothing is lent any more: then it is
+    /// to be given back.
+    pub(super) fn again(&mut self, sequence: u64, ready: Ready) -> Option<Wake> {
         if self.is_closed {
-            return Err(self.remove(sequence).map(|(reply, _)| reply));
+            if let Some(out) = self.out.get_mut(&sequence) {
+                out.state = State::Returned;
+            }
+            return None;
         }
-        Ok(self.offer(sequence, ready))
+        Some(self.offer(sequence, ready))
     }
 
     /// Where to acknowledge a message, while it is here.
@@ -245,12 +251,18 @@ impl Desk {
         for queue in self.lines.iter_mut().map(|line| &mut line.queue).chain([&mut self.common]) {
             queue.retain(|&(_, sequence), _| sequence > last);
         }
-        self.take(|sequence, state| sequence <= last && state == State::Here);
+        let is_cleared = |sequence: u64, out: &Out| sequence <= last && out.state == State::Here;
+        let cleared = self.out.iter().filter(|&(&sequence, out)| is_cleared(sequence, out));
+        let cleared: Vec<u64> = cleared.map(|(&sequence, _)| sequence).collect();
+        for sequence in cleared {
+            self.remove(sequence);
+        }
     }
 
     /// Addresses of the messages that work goes on for.
     pub(super) fn unsettled(&self) -> Vec<Subject> {
-        let unsettled = self.out.values().filter(|out| out.state != State::Settled);
+        let unsettled =
+            self.out.values().filter(|out| matches!(out.state, State::Here | State::Lent));
         unsettled.map(|out| out.reply.clone()).collect()
     }
 
@@ -286,24 +298,28 @@ impl Desk {
         }
     }
 
-    /// Lends nothing more. Addresses of what was not lent, in the order of the stream.
-    pub(super) fn close(&mut self) -> Vec<Subject> {
+    /// Lends nothing more. What was not lent and is to be given back, in the order of the stream.
+    pub(super) fn close(&mut self) -> Vec<u64> {
         self.is_closed = true;
         self.common.clear();
         self.lines.iter_mut().for_each(|line| line.queue.clear());
-        self.take(|_, state| state == State::Here)
+        self.give_back(|state| state == State::Here)
     }
 
-    /// Addresses of all that is not settled, in the order of the stream; they are forgotten.
-    pub(super) fn give_up(&mut self) -> Vec<Subject> {
+    /// All that is not settled and is to be given back, in the order of the stream.
+    pub(super) fn give_up(&mut self) -> Vec<u64> {
         self.is_closed = true;
-        self.take(|_, state| state != State::Settled)
+        self.give_back(|state| matches!(state, State::Here | State::Lent))
     }
 
-    fn take(&mut self, which: impl Fn(u64, State) -> bool) -> Vec<Subject> {
-        let out = self.out.iter().filter(|&(&sequence, out)| which(sequence, out.state));
-        let taken: Vec<u64> = out.map(|(&sequence, _)| sequence).collect();
-        taken.into_iter().filter_map(|one| self.remove(one)).map(|(reply, _)| reply).collect()
+    /// What is given back stays here until the server is told.
+    fn give_back(&mut self, which: impl Fn(State) -> bool) -> Vec<u64> {
+        let back = self.out.iter_mut().filter(|(_, out)| which(out.state));
+        back.map(|(&sequence, out)| {
+            out.state = State::Returned;
+            sequence
+        })
+        .collect()
     }
 }
 
@@ -398,13 +414,14 @@ mod tests {
         }
         assert_eq!(next(&mut desk, 0, 0), Some(1));
         assert_eq!(next(&mut desk, 0, 0), Some(2));
-        assert_eq!(desk.close().len(), 1);
+        assert_eq!(desk.close(), [3]);
         assert!(matches!(desk.next(0, at(0)), Next::End));
         assert_eq!(desk.arrive(9, "a".into(), 0), None);
-        assert_eq!(desk.again(1, ready("k", 0)), Err(Some("a".into())));
+        assert_eq!(desk.again(1, ready("k", 0)), None);
         assert!(desk.settle(2), "what is lent can still be settled");
-        assert_eq!(desk.give_up().len(), 0);
-        assert_eq!(desk.len(), 1);
+        assert_eq!(desk.give_up(), [0; 0]);
+        assert_eq!(desk.len(), 3, "it is here until the server is told");
+        assert_eq!(desk.unsettled().len(), 0);
     }
 
     #[test]
@@ -448,7 +465,7 @@ mod tests {
                         prop_assert!(desk.remove(sequence).is_some());
                     }
                     5 => if lent.remove(&sequence) {
-                        prop_assert!(desk.again(sequence, ready("a", 0)).is_ok());
+                        prop_assert!(desk.again(sequence, ready("a", 0)).is_some());
                     }
                     6 => desk.come(worker),
                     _ => desk.leave(worker),

@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use async_nats::Subject;
 use atomic_waker::AtomicWaker;
 use tokio::{
     sync::{Notify, mpsc},
@@ -31,7 +30,7 @@ pub(super) enum Act {
     /// It is settled.
     Settle(u64),
     /// It is for whoever wants it, at once.
-    GiveBack(Subject),
+    GiveBack(u64),
 }
 
 /// Subjects of one stream that are read side by side, at most.
@@ -114,9 +113,9 @@ impl Source {
 
     /// Lends nothing more; what is here and not lent goes back to the server.
     pub(super) fn close(&self) {
-        self.closed.cancel();
         let back = self.desk().close();
         self.give_back(back);
+        self.closed.cancel();
         self.wake(&Wake::Everybody);
     }
 
@@ -126,10 +125,12 @@ impl Source {
         self.give_back(back);
     }
 
-    fn give_back(&self, replies: impl IntoIterator<Item = Subject>) {
-        for reply in replies {
-            // When there is no place, the server lends it again by itself after the ack wait.
-            drop(self.acts.try_send(Act::GiveBack(reply)));
+    fn give_back(&self, sequences: impl IntoIterator<Item = u64>) {
+        for sequence in sequences {
+            if self.acts.try_send(Act::GiveBack(sequence)).is_err() {
+                // The server lends it again by itself after the ack wait.
+                self.remove(sequence);
+            }
         }
     }
 
@@ -176,8 +177,8 @@ impl Home for Source {
         let ready = Ready { event, beside, redelivered: true, due_at };
         let again = self.desk().again(position.0, ready);
         match again {
-            Ok(wake) => self.wake(&wake),
-            Err(reply) => self.give_back(reply),
+            Some(wake) => self.wake(&wake),
+            None => self.give_back([position.0]),
         }
     }
 }
