@@ -53,7 +53,7 @@ pub fn encode(event: &Event) -> (HeaderMap, Bytes) {
         }
         note_type(&mut types, &attribute);
     }
-    if !order.is_sorted_by_key(|name| usual_place(name)) {
+    if !order.is_sorted_by_key(usual_place) {
         put(&mut headers, ORDER, &order.join(" "));
     }
     if !types.is_empty() {
@@ -183,7 +183,7 @@ fn names<'a>(headers: &'a Sorted<'_>) -> Vec<&'a str> {
             let order: Vec<&str> = order.split(' ').collect();
             names.sort_by_key(|name| order.iter().position(|each| each == name));
         }
-        None => names.sort_by_key(|name| usual_place(name)),
+        None => names.sort_by_key(usual_place),
     }
     names
 }

@@ -29,7 +29,8 @@ use crate::{
         outgoing::{self, Counts, HEADROOM, MEMORY_MAX, MESSAGE_BYTES_MAX, Outgoing, Sending},
         overflow::{NatsOverflow, Room},
         plan::Storage,
-        provision::{ensure_stream, log_consumer, log_stream},
+        poison,
+        provision::{ensure_consumer, ensure_stream, log_consumer, log_stream},
         source::Source,
         watermark::Watermark,
     },
@@ -113,10 +114,16 @@ impl Nats {
         ensure_stream(&link.jet, &wanted).await?;
         let watermark = Arc::new(Watermark::default());
         let consumer = log_consumer(&plan);
-        super::provision::ensure_consumer(&link.jet, &wanted.name, &consumer, None).await?;
+        let found = ensure_consumer(&link.jet, &wanted.name, &consumer, None).await?;
         let ledger = NatsLedger::open(&link, &names, &plan).await?;
         let known = find_overflows(&link, &names).await?;
         let (source, acts) = Source::new(workers, Mode::Spread, settings.lent_max);
+        // Before anything is pulled: what ended the last process must not end this one.
+        let refused = |error: async_nats::Error| OpenError::Refused {
+            what: format!("stream {}", wanted.name),
+            reason: error.to_string(),
+        };
+        poison::lend(&link, &source, &budget, &wanted.name, &found).await.map_err(refused)?;
         let full = Arc::new(Notify::new());
         link.start(acks::run(Arc::clone(&link), Arc::clone(&source), acts, plan.ack_wait, None));
         let intake = Intake {
@@ -136,6 +143,7 @@ impl Nats {
         let house = House {
             link: Arc::clone(&link),
             source: Arc::clone(&source),
+            budget: Arc::clone(&budget),
             plan: plan.clone(),
             wanted,
             watermark,

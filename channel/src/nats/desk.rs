@@ -448,7 +448,7 @@ mod tests {
             for (step, sequence, worker) in steps {
                 match step {
                     0 | 1 => {
-                        let key = ["a", "b", "c"][sequence as usize % 3];
+                        let key = ["a", "b", "c"][usize::try_from(sequence).unwrap() % 3];
                         if !settled.contains(&sequence)
                             && desk.arrive(sequence, "a".into(), 0) == Some(Arrival::New)
                         {

@@ -13,16 +13,17 @@ use async_nats::jetstream::{
 use tokio::{
     select,
     sync::Notify,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tracing::{debug, error};
 
 use crate::{
-    Depth, clock,
+    Budget, Depth, clock,
     nats::{
         NatsPlan, OpenError,
         link::Link,
         plan::Retention,
+        poison,
         provision::{consumer_differences, ensure_stream, log_consumer, stream_differences},
         source::Source,
         watermark::Watermark,
@@ -39,6 +40,7 @@ const PURGE_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct House {
     pub(super) link: Arc<Link>,
     pub(super) source: Arc<Source>,
+    pub(super) budget: Arc<Budget>,
     pub(super) plan: NatsPlan,
     pub(super) wanted: stream::Config,
     pub(super) watermark: Arc<Watermark>,
@@ -46,11 +48,25 @@ pub(super) struct House {
     pub(super) full: Arc<Notify>,
 }
 
+/// What a look is for.
+#[derive(Clone, Copy)]
+struct Look {
+    /// Forget what need not be kept.
+    purge: bool,
+    /// The stream said that it is full.
+    is_full: bool,
+    /// The last look was long ago.
+    is_due: bool,
+    /// The connection is a new one.
+    is_new: bool,
+}
+
 impl House {
     /// Runs until the link closes or ends.
     pub(super) async fn run(self) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut connections = self.link.state.connections();
         let mut looked = Instant::now();
         let mut purged = Instant::now();
         loop {
@@ -62,7 +78,8 @@ impl House {
                 () = self.full.notified() => is_full = true,
                 _ = tick.tick() => {}
             }
-            let is_due = looked.elapsed() >= LOOK_EVERY;
+            let is_new = connections.has_changed().unwrap_or_default();
+            let is_due = is_new || looked.elapsed() >= LOOK_EVERY;
             if !self.link.state.is_connected()
                 || !(is_due || is_full || self.source.gauge.take_stale())
             {
@@ -70,7 +87,7 @@ impl House {
             }
             looked = if is_due { Instant::now() } else { looked };
             let purge = is_full || purged.elapsed() >= PURGE_EVERY;
-            let look = self.look(purge, is_full, is_due);
+            let look = self.look(Look { purge, is_full, is_due, is_new });
             let done = select! {
                 biased;
                 () = self.link.closing.cancelled() => return,
@@ -78,20 +95,31 @@ impl House {
                 done = look => done,
             };
             match done {
-                Ok(()) if purge => purged = Instant::now(),
-                Ok(()) => {}
+                Ok(()) => {
+                    purged = if purge { Instant::now() } else { purged };
+                    if is_new {
+                        connections.mark_unchanged();
+                    }
+                }
                 // The server is away or has no leader: the connection and publishing say so.
-                Err(error) => debug!(error = %error, "the log could not be looked after"),
+                Err(error) => {
+                    debug!(error = %error, "the log could not be looked after");
+                    self.check_client().await;
+                }
             }
         }
     }
 
-    async fn look(
-        &self,
-        purge: bool,
-        is_full: bool,
-        is_due: bool,
-    ) -> Result<(), async_nats::Error> {
+    /// The client's task may end in a panic over what a server sends, and nothing says so.
+    async fn check_client(&self) {
+        if let Ok(Err(error)) = timeout(self.link.timeout(), self.link.client.flush()).await {
+            let told = format!("the NATS client has ended, the process must be restarted: {error}");
+            self.link.state.set_problem("client", Some(told));
+        }
+    }
+
+    async fn look(&self, look: Look) -> Result<(), async_nats::Error> {
+        let Look { purge, is_full, is_due, is_new } = look;
         let moment = self.source.gauge.moment();
         let stream = self.link.jet.get_stream_no_info(&self.wanted.name).await?;
         let info = match stream.get_info().await {
@@ -111,6 +139,10 @@ impl House {
         self.watermark.raise(consumer.ack_floor.stream_sequence);
         let settled_here = self.source.desk().settled() as u64;
         let depth = depth(&info.state, &consumer, settled_here);
+        if is_new && consumer.num_ack_pending > 0 {
+            let name = &self.wanted.name;
+            poison::lend(&self.link, &self.source, &self.budget, name, &consumer).await?;
+        }
         match (moment, is_due) {
             (None, false) => {}
             (None, true) => self.source.gauge.set(depth, None),

@@ -214,7 +214,16 @@ impl<D: Decode> Pulling<'_, D> {
 
     async fn take(&mut self, message: Message) -> Result<(), String> {
         let intake = self.intake;
-        if let Some(status) = message.status {
+        // What was stored may have a status too, if its writer gave it one.
+        let address = message.reply.clone().and_then(|reply| {
+            let place = incoming::place(&reply)?;
+            Some((reply, place))
+        });
+        let Some((reply, place)) = address else {
+            let Some(status) = message.status else {
+                info!(stream = intake.stream, "a message without an address was sent to us");
+                return Ok(());
+            };
             let description = message.description.as_deref();
             return match incoming::notice(status, description, message.headers.as_ref()) {
                 Notice::Alive => Ok(()),
@@ -224,15 +233,8 @@ impl<D: Decode> Pulling<'_, D> {
                 }
                 Notice::Lost(reason) => Err(reason),
             };
-        }
-        self.asked = self.asked.saturating_sub(1);
-        let Some((reply, place)) = message.reply.clone().and_then(|reply| {
-            let place = incoming::place(&reply)?;
-            Some((reply, place))
-        }) else {
-            info!(stream = intake.stream, "a message without an address was sent to us");
-            return Ok(());
         };
+        self.asked = self.asked.saturating_sub(1);
         if place.sequence <= intake.source.cleared.load(Ordering::Acquire) {
             return Ok(());
         }

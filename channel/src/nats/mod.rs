@@ -38,7 +38,7 @@
 //! # Reading order
 //!
 //! `channel`, `desk` (who is lent what: pure), `source`, `intake` (pulling), `acks`, `outgoing`, `house`,
-//! `overflow`, `ledger`; `provision`, `plan`, `settings`, `link`, `names`.
+//! `poison`, `overflow`, `ledger`; `provision`, `plan`, `settings`, `link`, `names`.
 
 mod acks;
 mod amount;
@@ -54,6 +54,7 @@ mod names;
 mod outgoing;
 mod overflow;
 mod plan;
+mod poison;
 mod provision;
 mod settings;
 mod source;

@@ -1,6 +1,10 @@
 //! How the process reaches NATS: addresses, credentials, TLS.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_nats::{ConnectOptions, ServerAddr};
 use serde::Deserialize;
@@ -205,16 +209,16 @@ impl NatsSettings {
     }
 }
 
-async fn read(field: &'static str, file: &PathBuf) -> Result<String, Invalid> {
+async fn read(field: &'static str, file: &Path) -> Result<String, Invalid> {
     tokio::fs::read_to_string(file).await.map_err(|error| unreadable(field, file, &error))
 }
 
-async fn check_file(field: &'static str, file: &PathBuf) -> Result<(), Invalid> {
+async fn check_file(field: &'static str, file: &Path) -> Result<(), Invalid> {
     let opened = tokio::fs::File::open(file).await;
     opened.map(drop).map_err(|error| unreadable(field, file, &error))
 }
 
-fn unreadable(field: &'static str, file: &PathBuf, error: &std::io::Error) -> Invalid {
+fn unreadable(field: &'static str, file: &Path, error: &std::io::Error) -> Invalid {
     Invalid::new(field, format!("{} cannot be read: {error}", file.display()))
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use channel::{Attributes as _, Channel as _, binding::UNDECODABLE};
+use harness::eventually;
 use harness::servers::nats::Options;
 use serde_json::{Value, json};
 
@@ -103,12 +104,16 @@ async fn garbage_is_lent_with_its_reason_and_stops_nothing() {
 async fn headers_that_no_client_should_write_stop_nothing() {
     let test = "headers_that_no_client_should_write_stop_nothing";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"stream": {"config": {"additionalSubjects": ["orders.>"]}}}));
+    let plan = plan(json!({
+        "stream": {"config": {"additionalSubjects": ["orders.>"]}},
+        "consumerConfigTemplate": {"ackWait": "1s"}}));
     let channel = open(&server, &plan, &fresh_name()).await;
     let mut reader = channel.reader(0);
     for (n, block) in [
         &b"NATS/1.0\r\n\r\n"[..],
         b"NATS/1.0\r\nce-id:\r\nce-id: 1\r\n\r\n",
+        b"NATS/1.0 503\r\n\r\n",
+        b"NATS/1.0 100 Idle\r\n\r\n",
         b"NATS/1.0\r\nno colon here\r\n\r\n",
         b"NATS/1.0\r\nwith space: x\r\n\r\n",
         b"NATS/1.0\r\nce-id: \xff\xfe\r\n\r\n",
@@ -116,18 +121,27 @@ async fn headers_that_no_client_should_write_stop_nothing() {
     .into_iter()
     .enumerate()
     {
-        let block_text = String::from_utf8_lossy(block).into_owned();
-        other(&server, "raw", &["orders.new", &STANDARD.encode(block), &STANDARD.encode("x")])
-            .await;
-        publish(&channel, event_of(&format!("after {n}"), "hello")).await.unwrap();
-        loop {
+        let text = String::from_utf8_lossy(block).into_owned();
+        let (headers, payload) = (STANDARD.encode(block), STANDARD.encode("x"));
+        other(&server, "raw", &["orders.new", &headers, &payload]).await;
+        let after = format!("after {n}");
+        eventually(PATIENCE, || async { publish(&channel, event_of(&after, "hello")).await }).await;
+        // Both come: what can be read, and what cannot, with its bytes.
+        let (mut is_after, mut is_garbage) = (false, false);
+        while !(is_after && is_garbage) {
             let lease = next(&mut *reader, PATIENCE).await;
-            let lease = lease.unwrap_or_else(|| panic!("{block_text:?} stopped the stream"));
-            let is_after = lease.event().id() == format!("after {n}");
+            let lease = lease.unwrap_or_else(|| panic!("{text:?} stopped the stream"));
+            is_after |= lease.event().id() == after;
+            is_garbage |= lease.problem().is_some();
             lease.settle();
-            if is_after {
-                break;
-            }
         }
     }
+    // Nothing is left to end the connection over.
+    eventually(PATIENCE, || async {
+        let depth = channel.depth();
+        if depth.events == 0 { channel.health() } else { Err(format!("{depth:?}")) }
+    })
+    .await;
+    let again = next(&mut *reader, Duration::from_secs(3)).await;
+    assert!(again.is_none(), "{again:?}");
 }
