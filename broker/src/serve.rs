@@ -356,7 +356,9 @@ async fn lock_data(backends: &Backends) -> Result<(), Failure> {
         return Ok(());
     }
     let opened = backends.data().await;
-    opened.map(drop).map_err(|error| Failure::Data(in_words("cannot use the data folder", &error)))
+    opened
+        .map(drop)
+        .map_err(|error| Failure::Data(in_words("cannot use the data folder", Some(&error))))
 }
 
 /// Why a channel cannot go on in this process, if one cannot.

@@ -14,3 +14,4 @@
 mod disk;
 mod kafka;
 mod memory;
+mod nats;

@@ -1,23 +1,22 @@
 //! What a broker asks for -> its channel, open, or why there is none: the one place that knows the
 //! backends.
 
+mod disk;
 #[cfg(test)]
 pub(crate) mod fake;
+mod kafka;
+mod nats;
 
 use std::{fmt, sync::Arc};
 
 use channel::{
     Budget, Channel, Memory, Name, Work,
-    disk::{Data, Disk, DiskSettings, OpenError},
+    disk::{Data, OpenError},
 };
 use dispatcher::{DeadLetterLimits, Following, Notes};
 use tokio::{runtime::Handle, sync::OnceCell};
 
-use crate::{
-    cli::in_words,
-    config::{self, Settings},
-    spec::{ChannelChoice, DiskChannelSpec, KafkaChannelSpec, NatsChannelSpec},
-};
+use crate::{config::Settings, spec::ChannelChoice};
 
 /// Why a channel is not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,78 +143,11 @@ impl Backends {
             })
             .await
     }
-
-    /// Opens the folder of a broker below [`Settings::data`].
-    async fn disk(&self, name: &Name, spec: &DiskChannelSpec, budget: Arc<Budget>) -> Opened {
-        let data = self.data().await.map_err(|error| not_opened(&error))?.clone();
-        let settings = disk_settings(&self.settings.disk, spec);
-        let (name, workers) = (name.clone(), self.workers);
-        let opening = tokio::task::spawn_blocking(move || {
-            Disk::open(&data, &name, workers, settings, budget)
-        });
-        match opening.await {
-            Ok(Ok(disk)) => Ok(disk),
-            Ok(Err(error)) => Err(not_opened(&error)),
-            Err(_panic) => {
-                Err(OpenFailure::for_now("ChannelFailed", "opening it failed unexpectedly"))
-            }
-        }
-    }
-
-    /// Opens the topic of a broker, in the Kafka that [`Settings::kafka`] names.
-    async fn kafka(&self, _: &Name, _: &KafkaChannelSpec, _: Arc<Budget>) -> Opened {
-        if self.settings.kafka.bootstrap_servers.is_none() {
-            return Err(not_configured("kafka.bootstrapServers"));
-        }
-        Err(not_built_in())
-    }
-
-    /// Opens the stream of a broker, in the NATS that [`Settings::nats`] names.
-    async fn nats(&self, _: &Name, _: &NatsChannelSpec, _: Arc<Budget>) -> Opened {
-        if self.settings.nats.url.is_none() {
-            return Err(not_configured("nats.url"));
-        }
-        Err(not_built_in())
-    }
 }
 
 fn not_configured(field: &str) -> OpenFailure {
     let message = format!("the configuration does not set {field}");
     OpenFailure::for_good("ChannelNotConfigured", message)
-}
-
-/// Whether time alone may mend it: damage and another version need somebody.
-fn not_opened(error: &OpenError) -> OpenFailure {
-    let message = in_words("", error);
-    let message = message.trim_start_matches(": ");
-    match error {
-        OpenError::Damaged { .. } => OpenFailure::for_good("ChannelDamaged", message),
-        OpenError::UnsafeName { .. } | OpenError::Version { .. } => {
-            OpenFailure::for_good("ChannelUnusable", message)
-        }
-        _ => OpenFailure::for_now("ChannelUnusable", message),
-    }
-}
-
-/// What a broker says over what the process says.
-fn disk_settings(of_process: &config::DiskSettings, spec: &DiskChannelSpec) -> DiskSettings {
-    let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-    DiskSettings {
-        events_max: of_process.events_max,
-        bytes_max: wide(spec.bytes_max.map_or(of_process.bytes_max, |bytes| bytes.0)),
-        event_bytes_max: of_process.event_bytes_max,
-        free_bytes_min: wide(of_process.free_bytes_min),
-        free_percent_min: u64::from(of_process.free_percent_min),
-        retention: spec.retention().unwrap_or(of_process.retention),
-        retention_bytes_max: wide(
-            spec.retention_bytes.map_or(of_process.retention_bytes, |bytes| bytes.0),
-        ),
-        ..DiskSettings::default()
-    }
-}
-
-fn not_built_in() -> OpenFailure {
-    OpenFailure::for_good("ChannelNotBuiltIn", "this build cannot open one yet")
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub enum Failure {
 impl Failure {
     /// A failure that says what was tried, then every cause, outermost first.
     pub fn caused(tried: impl Into<String>, cause: &dyn Error) -> Self {
-        Self::Failed(in_words(tried, cause))
+        Self::Failed(in_words(tried, Some(cause)))
     }
 
     /// What the process ends with.
@@ -82,9 +82,9 @@ impl Failure {
 }
 
 /// What was tried, then every cause, outermost first, in one line.
-pub fn in_words(tried: impl Into<String>, cause: &dyn Error) -> String {
+pub fn in_words(tried: impl Into<String>, cause: Option<&dyn Error>) -> String {
     let mut line = tried.into();
-    let mut next = Some(cause);
+    let mut next = cause;
     while let Some(cause) = next {
         // Writing to a string cannot fail.
         write!(line, ": {cause}").unwrap_or_default();

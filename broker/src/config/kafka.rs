@@ -43,7 +43,7 @@ pub struct KafkaSettings {
     /// Kafka.
     pub bootstrap_servers: Option<String>,
     /// The name of a broker's topic, with `{namespace}` and `{name}` in it. Default
-    /// `catchment-broker-{namespace}-{name}`.
+    /// `catchment-broker-{namespace}.{name}`.
     pub topic_template: String,
     /// Copies of a topic that a broker's channel does not give. Default 1.
     pub replication_factor: i16,
@@ -117,7 +117,7 @@ impl Default for KafkaSettings {
     fn default() -> Self {
         Self {
             bootstrap_servers: None,
-            topic_template: "catchment-broker-{namespace}-{name}".to_owned(),
+            topic_template: "catchment-broker-{namespace}.{name}".to_owned(),
             replication_factor: 1,
             num_partitions: 10,
             tls: TlsSettings::default(),

@@ -7,6 +7,7 @@ pub mod http;
 pub mod json;
 pub mod kafka;
 mod limits;
+pub mod nats;
 mod undecodable;
 
 pub use error::{DecodeError, Refused};

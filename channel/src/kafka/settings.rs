@@ -14,7 +14,7 @@ pub struct KafkaSettings {
     /// Who this process is, or nobody. Default: nobody.
     pub sasl: Option<KafkaSasl>,
     /// Name of a broker's topic; `{namespace}` and `{name}` are put in, and both must be there. Names of
-    /// its other topics begin with it. Default `catchment-broker-{namespace}-{name}`.
+    /// its other topics begin with it. Default `catchment-broker-{namespace}.{name}`.
     ///
     /// With a dash between them `a-b/c` and `a/b-c` have one topic, as with Knative's template: where both
     /// may exist, part them by a dot, which no namespace has.
@@ -38,7 +38,7 @@ impl KafkaSettings {
             bootstrap_servers: bootstrap_servers.into(),
             tls: None,
             sasl: None,
-            topic_template: "catchment-broker-{namespace}-{name}".into(),
+            topic_template: "catchment-broker-{namespace}.{name}".into(),
             record_bytes_max: (1 << 20) + (80 << 10),
             open_timeout: Duration::from_secs(15),
             publish_timeout: Duration::from_secs(5),

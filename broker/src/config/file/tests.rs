@@ -93,7 +93,7 @@ channel:
     freePercentMin: 1
 kafka:
   bootstrapServers: kafka-1:9092,kafka-2:9092
-  topicTemplate: catchment-broker-{namespace}-{name}
+  topicTemplate: catchment-broker-{namespace}.{name}
   replicationFactor: 1
   numPartitions: 10
   tls: {enabled: true, caFile: ca.pem, certFile: cert.pem, keyFile: key.pem}
