@@ -40,7 +40,7 @@ use crate::{
 /// A channel in a folder of this machine. Dropped without [`Channel::end`], its threads end by
 /// themselves.
 pub struct Disk {
-    gauges: Arc<Gauges>,
+    pub(super) gauges: Arc<Gauges>,
     budget: Arc<Budget>,
     shards: Box<[Arc<Shard>]>,
     keyed: Arc<AtomicBool>,

@@ -120,7 +120,7 @@ impl Settled {
         }
         let mut position = start;
         while position < end {
-            if position % CHUNK == 0 && end - position >= CHUNK {
+            if position.is_multiple_of(CHUNK) && end - position >= CHUNK {
                 self.chunks.insert(position / CHUNK, Chunk::Full);
                 position += CHUNK;
             } else {
