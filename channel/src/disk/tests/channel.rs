@@ -110,8 +110,10 @@ async fn a_full_disk_refuses_what_is_new_and_settles_what_is_there() {
     let channel = open(&disk, SETTINGS(), &Budget::new(8 << 20));
     assert_eq!(channel.depth().events, 0, "what was settled was not written down");
     disk.limit(None);
-    let again = async || while publish(&channel, 1, 10).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let again = async || {
+        while publish(&channel, 1, 10).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     };
     tokio::time::timeout(Duration::from_secs(20), again()).await.expect("it takes events again");
 }
@@ -145,12 +147,8 @@ async fn put(channel: &Disk, number: u64) -> Result<(), PublishError> {
 
 #[tokio::test]
 async fn every_bound_is_kept_and_counted() {
-    let settings = DiskSettings {
-        events_max: 30,
-        bytes_max: 100 << 10,
-        event_bytes_max: 5000,
-        ..SETTINGS()
-    };
+    let settings =
+        DiskSettings { events_max: 30, bytes_max: 100 << 10, event_bytes_max: 5000, ..SETTINGS() };
     let channel = open(&Simulated::new(), settings, &Budget::new(1 << 20));
     for number in 0..20 {
         publish(&channel, number, 4000).await.unwrap();

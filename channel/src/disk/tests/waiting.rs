@@ -10,7 +10,7 @@ use super::event;
 use crate::{
     Envelope, clock,
     disk::{
-        OpenError, DiskSettings,
+        DiskSettings, OpenError,
         gauges::Gauges,
         simulated::Simulated,
         space::Room,
