@@ -139,6 +139,11 @@ impl GroupHeader {
     }
 }
 
+/// Whether a sector may be the start of a group.
+pub(super) fn starts_group(sector: &[u8]) -> bool {
+    sector.starts_with(&GROUP.to_le_bytes())
+}
+
 fn checksum(group: &[u8]) -> u32 {
     let (fields, rest) = group.split_at_checked(CHECKSUM_AT).unwrap_or((group, &[]));
     crc32c_append(crc32c(fields), rest.get(4..).unwrap_or_default())

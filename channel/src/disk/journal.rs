@@ -175,9 +175,9 @@ impl Journal {
         self.segments.iter().filter(|one| one.unsettled > 0).map(|one| one.len).sum()
     }
 
-    /// Deletes segments that are settled and past their retention. To be called when everything
-    /// settled is noted.
-    pub(super) fn reclaim(&mut self, now_micros: u64) -> io::Result<()> {
+    /// Deletes segments that are settled and past their retention, or all that are settled when room
+    /// is short. To be called when everything settled is noted.
+    pub(super) fn reclaim(&mut self, now_micros: u64, is_short: bool) -> io::Result<()> {
         let mut kept: u64 = self.settled_segments().map(|at| self.len_of(at)).sum();
         loop {
             let Some(at) = self.settled_segments().next() else { return Ok(()) };
@@ -185,7 +185,9 @@ impl Journal {
             let ended =
                 self.segments.get(at + 1).map_or(now_micros, |one| one.header.made_at_micros);
             let age = Duration::from_micros(now_micros.saturating_sub(ended));
-            if kept <= self.limits.retention_bytes_max && age < self.limits.retention {
+            let is_retained =
+                kept <= self.limits.retention_bytes_max && age < self.limits.retention;
+            if is_retained && !is_short {
                 return Ok(());
             }
             kept -= self.len_of(at);

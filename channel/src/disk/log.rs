@@ -40,7 +40,7 @@ use crate::{
 /// A channel in a folder of this machine. Dropped without [`Channel::end`], its threads end by
 /// themselves.
 pub struct Disk {
-    gauges: Arc<Gauges>,
+    pub(super) gauges: Arc<Gauges>,
     budget: Arc<Budget>,
     shards: Box<[Arc<Shard>]>,
     keyed: Arc<AtomicBool>,
@@ -57,9 +57,21 @@ struct Threads {
 
 /// Starts threads that hold on to the channel's folder.
 struct Starter {
+    gauges: Arc<Gauges>,
     claim: Option<Arc<Claim>>,
     running: mpsc::Sender<()>,
     handles: Vec<JoinHandle<()>>,
+}
+
+/// Stops the channel when its thread panics.
+struct Fuse(Arc<Gauges>);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail("a thread of the channel panicked", &std::io::Error::other("a bug"));
+        }
+    }
 }
 
 impl Starter {
@@ -70,8 +82,10 @@ impl Starter {
         work: impl FnOnce() + Send + 'static,
     ) -> Result<(), OpenError> {
         let (claim, running) = (self.claim.clone(), self.running.clone());
+        let fuse = Fuse(Arc::clone(&self.gauges));
         let body = move || {
             work();
+            drop(fuse);
             drop(claim);
             drop(running);
         };
@@ -143,7 +157,12 @@ impl Disk {
         );
         let writer = Writer::new(found.journal, Arc::clone(&gauges), tail, shards.clone(), room);
         let (running, ended) = mpsc::channel(1);
-        let mut starter = Starter { claim: claim.map(Arc::new), running, handles: Vec::new() };
+        let mut starter = Starter {
+            gauges: Arc::clone(&gauges),
+            claim: claim.map(Arc::new),
+            running,
+            handles: Vec::new(),
+        };
         let disk =
             Arc::new(Self { gauges, budget, shards, keyed, inbox, threads: Mutex::new(None) });
         // From here on dropping the channel ends the threads that were started.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::disk::{
     OpenError,
-    group::{ENTRY_LEN, Found, HEADER_LEN, SECTOR, SegmentHeader, Window},
+    group::{ENTRY_LEN, Found, HEADER_LEN, SECTOR, SegmentHeader, Window, starts_group},
     journal::{Draft, Journal, JournalLimits, Place, Segment, file_name},
     settled::Settled,
     shelf::Shelf,
@@ -312,6 +312,9 @@ impl Recovery {
     }
 }
 
+/// Bytes that are looked through at once, in whole sectors.
+const LOOK_LEN: usize = 256 << 10;
+
 /// The place of a whole group of this segment that was written after the one numbered `sequence`.
 fn find_later(
     window: &mut Window,
@@ -322,6 +325,13 @@ fn find_later(
 ) -> std::io::Result<Option<u64>> {
     let mut at = from;
     while at + (HEADER_LEN as u64) <= len {
+        // Nearly all of it is zeros: look for the start of a group before checking one.
+        let some = window.read(at, LOOK_LEN)?;
+        let Some(sectors) = some.chunks(SECTOR).position(starts_group) else {
+            at += LOOK_LEN as u64;
+            continue;
+        };
+        at += (sectors * SECTOR) as u64;
         if let Found::Group(group) = window.group(at, len)? {
             let is_ours = salt.is_none_or(|salt| salt == group.header.salt);
             if is_ours && group.header.sequence > sequence {

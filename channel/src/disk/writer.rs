@@ -42,6 +42,8 @@ pub(super) struct Writer {
     rest: Vec<Arc<Ack>>,
     note_at: Option<Instant>,
     reclaim_at: Instant,
+    /// Segments after the last look for some to delete.
+    segments: usize,
 }
 
 impl Writer {
@@ -66,6 +68,7 @@ impl Writer {
             rest: Vec::new(),
             note_at: None,
             reclaim_at: Instant::now(),
+            segments: 0,
         }
     }
 
@@ -91,6 +94,7 @@ impl Writer {
             if is_ending {
                 return self.wake_rest();
             }
+            self.reclaim(now);
             if !has_events {
                 self.rest(now);
             }
@@ -108,7 +112,8 @@ impl Writer {
 
     /// Sleeps until there is something to do.
     fn rest(&mut self, now: Instant) {
-        let until = [self.note_at, self.room.check_at()].into_iter().flatten().min();
+        let reclaim_at = (self.journal.segments.len() > 1).then_some(self.reclaim_at);
+        let until = [self.note_at, self.room.check_at(), reclaim_at].into_iter().flatten().min();
         if !self.rest.is_empty() {
             thread::park_timeout(REST_WAIT);
             self.wake_rest();
@@ -149,7 +154,6 @@ impl Writer {
                 if !is_live {
                     self.gauges.feeder.ring();
                 }
-                self.reclaim();
             }
             Err(AppendError::NoRoom) => {
                 self.room.give_headroom();
@@ -169,7 +173,7 @@ impl Writer {
     fn note_alone(&mut self) {
         self.draft.clear();
         match self.journal.append(&mut self.draft) {
-            Ok(_) => self.reclaim(),
+            Ok(_) => {}
             Err(AppendError::NoRoom) => self.note_at = Some(Instant::now() + NOTE_WAIT),
             Err(AppendError::Failed(error)) => {
                 self.gauges.fail("the log cannot be written", &error);
@@ -213,17 +217,23 @@ impl Writer {
         }
     }
 
-    fn reclaim(&mut self) {
-        let now = Instant::now();
-        let has_rolled = self.journal.segments.len() > 1;
-        if !has_rolled || now < self.reclaim_at {
+    /// Deletes old segments: when there is a new one, when time has passed, when room is short.
+    fn reclaim(&mut self, now: Instant) {
+        let is_short = self.gauges.is_low.load(Ordering::Relaxed);
+        let is_new = self.journal.segments.len() != self.segments;
+        let is_due = self.reclaim_at <= now;
+        if is_due {
+            self.reclaim_at = now + RECLAIM_WAIT;
+        }
+        let can_be = !self.journal.has_fresh() && self.gauges.failed().is_none();
+        if !can_be || !(is_short || is_new || is_due) {
             return;
         }
-        self.reclaim_at = now + RECLAIM_WAIT.min(self.gauges.settings.retention);
-        if let Err(error) = self.journal.reclaim(clock::to_micros(clock::now())) {
+        if let Err(error) = self.journal.reclaim(clock::to_micros(clock::now()), is_short) {
             // What is not deleted now will be tried again: nothing is lost by it.
             tracing::warn!(error = %error, "an old segment of the log was not deleted");
         }
+        self.segments = self.journal.segments.len();
     }
 }
 

@@ -95,7 +95,7 @@ fn run(seed: u64) -> (Simulated, BTreeMap<usize, Truth>, u64) {
         let count = random.u64(0..4);
         append(&mut journal, count, random).unwrap();
         truth.acked += count;
-        journal.reclaim(step * 200_000_000).unwrap();
+        journal.reclaim(step * 200_000_000, false).unwrap();
         moments.insert(disk.moment(), truth.clone());
     }
     (disk, moments, truth.acked)
@@ -231,13 +231,17 @@ fn settled_segments_are_deleted_and_others_are_not() {
     let mut rest = (0..journal.next).filter(|&position| position != held).collect();
     journal.settle(&mut rest);
     append(&mut journal, 0, random).unwrap();
-    journal.reclaim(crate::clock::to_micros(crate::clock::now())).unwrap();
+    let now = crate::clock::to_micros(crate::clock::now());
+    journal.reclaim(now, false).unwrap();
     let retained: u64 = journal.segments.iter().map(|one| one.len).sum();
     assert!(retained < LIMITS.retention_bytes_max + 3 * LIMITS.segment_bytes, "{retained}");
     assert!(journal.segments.len() < all);
     let found = open(&disk.copy()).unwrap();
     assert_eq!(unsettled(&found), BTreeSet::from([held]));
-    let later = crate::clock::now() + LIMITS.retention * 2;
-    journal.reclaim(crate::clock::to_micros(later)).unwrap();
-    assert_eq!(journal.segments.len(), 2, "the one that is held and the last");
+    for (after, is_short) in [(LIMITS.retention * 2, false), (Duration::ZERO, true)] {
+        let mut journal = open(&disk.copy()).unwrap().journal;
+        let at = crate::clock::to_micros(crate::clock::now() + after);
+        journal.reclaim(at, is_short).unwrap();
+        assert_eq!(journal.segments.len(), 2, "the one that is held and the last");
+    }
 }

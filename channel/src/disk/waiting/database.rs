@@ -43,7 +43,7 @@ fn dues_of(name: &str) -> TableDefinition<'_, (u64, u64), ()> {
 
 /// A change of the tables. Triggers are named as `namespace/name`.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(in crate::disk) enum Change {
     /// Puts rows with their due times; answered with the last one's sequence.
     Put {
         trigger: Arc<str>,
@@ -91,9 +91,9 @@ pub(in crate::disk) struct Database {
     counts: HashMap<String, (u64, u64)>,
     next: u64,
     /// Rows of earlier processes are below.
-    pub(super) found_below: u64,
+    pub(in crate::disk) found_below: u64,
     /// How much the clock is behind that of the last process, in microseconds.
-    pub(super) behind_micros: u64,
+    pub(in crate::disk) behind_micros: u64,
 }
 
 impl Database {
@@ -120,7 +120,7 @@ impl Database {
     }
 
     /// Makes the database.
-    pub(super) fn make(
+    pub(in crate::disk) fn make(
         storage: &Arc<dyn Storage>,
         room: &Arc<Room>,
         cache_bytes: usize,
@@ -163,28 +163,28 @@ impl Database {
     }
 
     /// Events and bytes that wait for a trigger.
-    pub(super) fn count(&self, trigger: &str) -> (u64, u64) {
+    pub(in crate::disk) fn count(&self, trigger: &str) -> (u64, u64) {
         self.counts.get(trigger).copied().unwrap_or_default()
     }
 
     /// Triggers for whom something waits, with events and bytes.
-    pub(super) fn triggers(&self) -> impl Iterator<Item = (&str, (u64, u64))> {
+    pub(in crate::disk) fn triggers(&self) -> impl Iterator<Item = (&str, (u64, u64))> {
         let counts = self.counts.iter().map(|(name, count)| (name.as_str(), *count));
         counts.filter(|(name, _)| *name != GENERAL)
     }
 
     /// The sequence of the next row.
-    pub(super) fn next(&self) -> u64 {
+    pub(in crate::disk) fn next(&self) -> u64 {
         self.next
     }
 
     /// Bytes of everything.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::disk) fn bytes(&self) -> u64 {
         self.counts.values().map(|(_, bytes)| bytes).sum()
     }
 
     /// Makes all changes, or none; when this returns they survive a loss of power. Answers each.
-    pub(super) fn apply(&mut self, changes: &[Change]) -> Result<Vec<u64>, redb::Error> {
+    pub(in crate::disk) fn apply(&mut self, changes: &[Change]) -> Result<Vec<u64>, redb::Error> {
         let mut write = self.db.begin_write()?;
         // So that opening after a crash does not read the whole file.
         write.set_quick_repair(true);
@@ -233,7 +233,7 @@ impl Database {
     }
 
     /// Gives the file's free pages back.
-    pub(super) fn compact(&mut self) -> Result<(), redb::Error> {
+    pub(in crate::disk) fn compact(&mut self) -> Result<(), redb::Error> {
         match self.db.compact() {
             Ok(_) => Ok(()),
             Err(redb::CompactionError::Storage(error)) => Err(error.into()),
@@ -244,7 +244,7 @@ impl Database {
 
     /// Goes through the rows of a trigger that are due by `due_max`, in order of their due time,
     /// until `visit` has enough. Returns when the first row after that is due.
-    pub(super) fn by_due(
+    pub(in crate::disk) fn by_due(
         &self,
         trigger: &str,
         due_max: u64,
@@ -277,7 +277,7 @@ impl Database {
 
     /// Goes through the rows of a trigger from `first` on, in the order in which they were put, until
     /// `visit` has enough. Returns the sequence from which on there may be more.
-    pub(super) fn by_sequence(
+    pub(in crate::disk) fn by_sequence(
         &self,
         trigger: &str,
         first: u64,
@@ -299,7 +299,7 @@ impl Database {
     }
 
     /// Notes after a key, until `visit` has enough; returns whether these were the last.
-    pub(super) fn notes(
+    pub(in crate::disk) fn notes(
         &self,
         after: Option<&str>,
         mut visit: impl FnMut(&str, &[u8]) -> bool,

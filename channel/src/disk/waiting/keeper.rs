@@ -367,8 +367,8 @@ impl Keeper {
             None => Database::make(&self.storage, &self.room, cache_bytes)?,
         };
         let database = self.database.insert(database);
-        let answers = database.apply(changes)?;
         self.bytes_peak = self.bytes_peak.max(database.bytes());
+        let answers = database.apply(changes)?;
         let is_cleared = changes.iter().any(|change| matches!(change, Change::Clear { .. }));
         if is_cleared && database.bytes() < COMPACT_BYTES && self.bytes_peak > COMPACT_BYTES {
             self.bytes_peak = database.bytes();

@@ -10,4 +10,4 @@ pub(super) mod ledger;
 pub(super) mod overflow;
 mod queue;
 mod refill;
-mod row;
+pub(super) mod row;

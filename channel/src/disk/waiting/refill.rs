@@ -72,6 +72,13 @@ fn by_due(
     budget: &Arc<Budget>,
     now: u64,
 ) -> Result<(), RefillError> {
+    {
+        let mut state = queue.lock();
+        if !state.has_room() {
+            state.ready().iter_mut().for_each(|ready| ready.has_more = true);
+            return Ok(());
+        }
+    }
     let (mut trouble, mut later, mut is_short) = (None, None, false);
     let behind = database.behind_micros;
     let rest = database.by_due(&queue.trigger, now + behind, |due, sequence, row| {

@@ -6,7 +6,7 @@ use crate::{Envelope, Event, Invalid, clock::to_micros, record};
 
 /// A row that this program did not write.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RowError {
+pub(in crate::disk) enum RowError {
     #[error("it is cut short")]
     Short,
     #[error(transparent)]
@@ -16,7 +16,7 @@ pub(super) enum RowError {
 }
 
 /// Envelope length 4, envelope, record.
-pub(super) fn encode(event: &Event, envelope: &Envelope) -> Vec<u8> {
+pub(in crate::disk) fn encode(event: &Event, envelope: &Envelope) -> Vec<u8> {
     let envelope = envelope.encode();
     let mut row = Vec::with_capacity(4 + envelope.len() + record::encoded_len(event));
     put_envelope(&mut row, &envelope);
@@ -30,7 +30,7 @@ fn put_envelope(row: &mut Vec<u8>, envelope: &[u8]) {
 }
 
 /// The row with another envelope; `None` when it is none.
-pub(super) fn amend(row: &[u8], envelope: &Envelope) -> Option<Vec<u8>> {
+pub(in crate::disk) fn amend(row: &[u8], envelope: &Envelope) -> Option<Vec<u8>> {
     let (_, record) = split(row)?;
     let envelope = envelope.encode();
     let mut amended = Vec::with_capacity(4 + envelope.len() + record.len());
@@ -45,14 +45,14 @@ fn split(mut row: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// When the row is due, as the index has it.
-pub(super) fn due_micros(row: &[u8]) -> Option<u64> {
+pub(in crate::disk) fn due_micros(row: &[u8]) -> Option<u64> {
     let (envelope, _) = split(row)?;
     let envelope = Envelope::decode(Bytes::copy_from_slice(envelope))?;
     Some(to_micros(envelope.due_at))
 }
 
 /// What a row holds. The event has no charge yet.
-pub(super) fn decode(row: &[u8]) -> Result<(crate::Draft, Envelope), RowError> {
+pub(in crate::disk) fn decode(row: &[u8]) -> Result<(crate::Draft, Envelope), RowError> {
     let (envelope, record) = split(row).ok_or(RowError::Short)?;
     let envelope = Envelope::decode(Bytes::copy_from_slice(envelope)).ok_or(RowError::Short)?;
     Ok((record::decode(Bytes::copy_from_slice(record))?, envelope))
