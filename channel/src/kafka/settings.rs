@@ -14,7 +14,9 @@ pub struct KafkaSettings {
     /// Who this process is, or nobody. Default: nobody.
     pub sasl: Option<KafkaSasl>,
     /// Name of a broker's topic; `{namespace}` and `{name}` are put in, and both must be there. Names of
-    /// its other topics begin with it. Default `catchment-broker-{namespace}-{name}`.
+    /// its other topics begin with it: `….ledger` (one partition, compacted) and, for each trigger for whom
+    /// something waits, `….overflow.{namespace}.{name}` (five partitions, kept for ever). Default
+    /// `catchment-broker-{namespace}-{name}`.
     ///
     /// With a dash between them `a-b/c` and `a/b-c` have one topic, as with Knative's template: where both
     /// may exist, part them by a dot, which no namespace has.
@@ -117,7 +119,9 @@ pub enum KafkaSasl {
     ScramSha256(KafkaUser),
     /// A user that proves to know a password, by SHA-512.
     ScramSha512(KafkaUser),
-    /// The bearer of a token (RFC 7628). The client library cannot make topics then: they must be there.
+    /// The bearer of a token (RFC 7628). The client library can then neither make topics nor trim them:
+    /// those of the log and the ledger must be there, and that of an overflow before something waits
+    /// in it; see [`KafkaSettings::topic_template`].
     OauthBearer {
         /// Holds a JSON Web Token; read again before the token ends.
         token_file: PathBuf,
