@@ -301,4 +301,85 @@ mod tests {
         }
         assert!(position(1, 0, 10) > position(0, 9, 10));
     }
+
+    #[derive(Default)]
+    struct Shelf(Mutex<Vec<Kept>>);
+
+    impl Shelf {
+        fn take(&self) -> Kept {
+            self.0.lock().unwrap().pop().expect("something is kept")
+        }
+
+        fn is_empty(&self) -> bool {
+            self.0.lock().unwrap().is_empty()
+        }
+    }
+
+    impl Inlet for Shelf {
+        fn keep(&self, kept: Kept) {
+            self.0.lock().unwrap().push(kept);
+        }
+
+        fn ended(&self) {}
+    }
+
+    fn event() -> Event {
+        let mut draft = crate::Draft::new(crate::SpecVersion::V10);
+        for (name, value) in [("id", "1"), ("source", "/s"), ("type", "t")] {
+            draft.push_wire(name, value.as_bytes()).unwrap();
+        }
+        draft.finish().unwrap()
+    }
+
+    fn with_events(count: i64) -> (Arc<Shelf>, Arc<Partition>) {
+        let window = Window { unsettled_max: 10, bytes_max: 1 << 20, slots_max: 100 };
+        let shelf = Arc::new(Shelf::default());
+        let inlet: Arc<Shelf> = Arc::clone(&shelf);
+        let partition = Partition::new(3, 10, (Some(0), Some(0)), window, inlet);
+        for offset in 0..count {
+            partition.receive(offset, event(), None);
+        }
+        (shelf, partition)
+    }
+
+    #[test]
+    fn a_dropped_loan_is_kept_again_and_a_settled_one_committed() {
+        let (shelf, partition) = with_events(1);
+        let lease = shelf.take().lend().expect("it is ours");
+        assert!(!lease.redelivered());
+        drop(lease);
+        let lease = shelf.take().lend().expect("it is ours");
+        assert!(lease.redelivered());
+        assert_eq!((partition.take_commit(), partition.depth(0).0), (None, 1));
+        lease.settle();
+        assert_eq!((partition.take_commit(), partition.depth(0).0), (Some(1), 0));
+        assert_eq!(partition.depth(4).0, 3, "what is stored and was not read counts");
+    }
+
+    #[test]
+    fn what_is_settled_after_the_end_is_not_committed() {
+        let (shelf, partition) = with_events(3);
+        let (first, second) = (shelf.take().lend().unwrap(), shelf.take().lend().unwrap());
+        partition.end();
+        assert!(shelf.take().lend().is_none(), "it is another's to lend");
+        first.settle();
+        drop(second);
+        assert!(shelf.is_empty(), "it is another's to lend again");
+        assert_eq!(partition.take_commit(), None);
+    }
+
+    #[test]
+    fn winding_down_waits_for_what_is_on_loan_and_no_longer() {
+        let (shelf, partition) = with_events(2);
+        let lease = shelf.take().lend().unwrap();
+        let start = std::time::Instant::now();
+        partition.wind_down(Duration::from_millis(50));
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        assert!(shelf.take().lend().is_none(), "nothing more is lent");
+        std::thread::scope(|scope| {
+            scope.spawn(|| lease.settle());
+            partition.wind_down(Duration::from_secs(60));
+        });
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
 }

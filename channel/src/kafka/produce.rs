@@ -218,3 +218,72 @@ impl fmt::Debug for Producer {
 pub(super) fn full() -> PublishError {
     PublishError::Full { bound: PRODUCED, retry_after: Duration::from_secs(1) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::{config, settings::KafkaSettings};
+
+    fn producer() -> Arc<Producer> {
+        let settings = KafkaSettings::new("127.0.0.1:1");
+        let base = config::base(&settings).unwrap();
+        let (config, timeout) = (config::producer(&base, &settings), Duration::from_millis(50));
+        Producer::new(config, Context::default(), Arc::default(), timeout).unwrap()
+    }
+
+    async fn all(answers: Vec<Placed>) -> Placed {
+        let sent = answers.into_iter().map(|answer| {
+            let (sender, receiver) = oneshot::channel();
+            sender.send(answer).unwrap();
+            receiver
+        });
+        producer().all(sent.collect()).await
+    }
+
+    #[tokio::test]
+    async fn records_sent_together_have_one_answer() {
+        let full = || Err(full());
+        assert_eq!(all(vec![Ok((1, 5)), Ok((2, 7))]).await, Ok((2, 7)));
+        assert_eq!(all(vec![full(), full()]).await, full());
+        let half = all(vec![Ok((1, 5)), full(), Ok((1, 6))]).await.unwrap_err();
+        let PublishError::Unknown { reason } = half else { panic!("{half:?}") };
+        assert!(reason.starts_with("2 of 3 events were stored, then: "), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_in_time_the_outcome_is_unknown() {
+        let (_sender, receiver) = oneshot::channel();
+        let answer = producer().all(vec![receiver]).await;
+        let reason = "no answer in 50ms".to_owned();
+        assert_eq!(answer, Err(PublishError::Unknown { reason }));
+        let (sender, receiver) = oneshot::channel();
+        drop(sender);
+        let answer = producer().all(vec![receiver]).await;
+        assert!(matches!(answer, Err(PublishError::Unknown { .. })), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_has_ended_is_made_anew() {
+        let fatal = Arc::new(tokio::sync::Notify::new());
+        let mut producer = Arc::into_inner(producer()).unwrap();
+        producer.context.fatal = Some(Arc::clone(&fatal));
+        let producer = Arc::new(producer);
+        let before = Arc::downgrade(&producer.client());
+        let stop = CancellationToken::new();
+        let renew = Arc::clone(&producer).renew(Handle::current(), stop.clone());
+        let check = async {
+            fatal.notify_one();
+            let is_same = || before.ptr_eq(&Arc::downgrade(&producer.client()));
+            tokio::time::timeout(Duration::from_secs(10), async {
+                while is_same() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            })
+            .await
+            .expect("the producer is the same");
+            stop.cancel();
+        };
+        tokio::join!(renew, check);
+        assert_eq!(producer.health.check(), Ok(()));
+    }
+}

@@ -117,7 +117,9 @@ pub enum KafkaSasl {
     ScramSha256(KafkaUser),
     /// A user that proves to know a password, by SHA-512.
     ScramSha512(KafkaUser),
-    /// The bearer of a token (RFC 7628). The client library cannot make topics then: they must be there.
+    /// The bearer of a token (RFC 7628). The client library can then neither make topics nor trim them:
+    /// those of the log and the ledger must be there, and that of an overflow before something waits
+    /// in it; see [`KafkaSettings::topic_template`].
     OauthBearer {
         /// Holds a JSON Web Token; read again before the token ends.
         token_file: PathBuf,

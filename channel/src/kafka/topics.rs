@@ -129,7 +129,7 @@ impl Topics {
         plan.config.iter().find_map(|wanted| config_difference(&found, wanted))
     }
 
-    /// Gives back the storage of the first records of each partition.
+    /// Gives back the storage of the first records of each partition, if this client can.
     ///
     /// # Errors
     ///
@@ -139,6 +139,9 @@ impl Topics {
         topic: &str,
         offsets: &[(i32, i64)],
     ) -> Result<(), KafkaError> {
+        if !self.is_able {
+            return Ok(());
+        }
         let mut list = TopicPartitionList::new();
         for &(partition, offset) in offsets {
             list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
