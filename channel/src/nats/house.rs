@@ -13,7 +13,7 @@ use async_nats::jetstream::{
 use tokio::{
     select,
     sync::Notify,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tracing::{debug, error};
 
@@ -104,17 +104,9 @@ impl House {
                 // The server is away or has no leader: the connection and publishing say so.
                 Err(error) => {
                     debug!(error = %error, "the log could not be looked after");
-                    self.check_client().await;
+                    self.link.check_client().await;
                 }
             }
-        }
-    }
-
-    /// The client's task may end in a panic over what a server sends, and nothing says so.
-    async fn check_client(&self) {
-        if let Ok(Err(error)) = timeout(self.link.timeout(), self.link.client.flush()).await {
-            let told = format!("the NATS client has ended, the process must be restarted: {error}");
-            self.link.state.set_problem("client", Some(told));
         }
     }
 

@@ -91,6 +91,7 @@ impl<D: Decode> Intake<D> {
                         self.pull().await
                     }
                     Err(error) => {
+                        self.link.check_client().await;
                         if self.link.state.is_connected() {
                             self.link.state.set_problem(self.what, Some(error.to_string()));
                         }

@@ -9,11 +9,12 @@ use std::{
 
 use async_nats::{
     Client, ConnectErrorKind, Event,
+    client::FlushErrorKind,
     jetstream::{self, context::ContextBuilder},
 };
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::nats::{NatsSettings, OpenError, amount};
 
@@ -113,6 +114,15 @@ impl Link {
         drop(self.tasks.spawn_on(task, &self.runtime));
     }
 
+    /// Looks whether the client itself has ended, which nothing else says: a panic of its task over
+    /// what a server sent, for instance.
+    pub(super) async fn check_client(&self) {
+        let flushed = timeout(self.timeout, self.client.flush()).await;
+        if matches!(flushed, Ok(Err(error)) if error.kind() == FlushErrorKind::SendError) {
+            self.state.end();
+        }
+    }
+
     /// Longest wait for an answer.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
@@ -202,6 +212,15 @@ impl LinkState {
                 warn!(%event, "messages came faster than they were read; they will come again");
             }
         }
+    }
+
+    /// The client has ended and will not come back.
+    fn end(&self) {
+        if self.is_connected() {
+            error!(url = self.url, "the client of NATS has ended");
+        }
+        let told = "the client has ended, and the channel must be opened again";
+        self.change(|now| (now.is_connected, now.last_error) = (false, Some(told.into())));
     }
 
     /// The connection is about to be closed by us.

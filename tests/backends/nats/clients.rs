@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use channel::{Attributes as _, Channel as _, binding::UNDECODABLE};
+use channel::{Attributes as _, Channel as _, PublishError, binding::UNDECODABLE};
 use harness::eventually;
 use harness::servers::nats::Options;
 use serde_json::{Value, json};
@@ -144,4 +144,30 @@ async fn headers_that_no_client_should_write_stop_nothing() {
     .await;
     let again = next(&mut *reader, Duration::from_secs(3)).await;
     assert!(again.is_none(), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_ends_the_client_is_said_and_does_not_end_the_next_one() {
+    let test = "a_message_that_ends_the_client_is_said_and_does_not_end_the_next_one";
+    let Some(server) = server(test, &Options::default()).await else { return };
+    let plan = plan(json!({"stream": {"config": {"additionalSubjects": ["orders.>"]}}}));
+    let name = fresh_name();
+    let channel = open(&server, &plan, &name).await;
+    let headers = STANDARD.encode(b"NATS/1.0\r\nce-id: a\rb\r\n\r\n");
+    other(&server, "raw", &["orders.new", &headers, &STANDARD.encode("x")]).await;
+    let said = eventually(PATIENCE, || async { channel.health().err().ok_or("it is well") }).await;
+    assert!(said.contains("the channel must be opened again"), "{said}");
+    let refused = publish(&channel, event_of("between", "hello")).await;
+    assert!(matches!(refused, Err(PublishError::Down { .. })), "{refused:?}");
+    drop(channel);
+    let channel = open(&server, &plan, &name).await;
+    let mut reader = channel.reader(0);
+    let lease = next(&mut *reader, PATIENCE).await.expect("it is lent as bytes");
+    assert!(lease.problem().is_some());
+    lease.settle();
+    publish(&channel, event_of("after", "hello")).await.unwrap();
+    let lease = next(&mut *reader, PATIENCE).await.expect("the stream goes on");
+    assert_eq!(lease.event().id(), "after");
+    lease.settle();
+    assert_eq!(channel.health(), Ok(()));
 }

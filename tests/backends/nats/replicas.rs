@@ -1,13 +1,16 @@
 //! Several channels of one broker.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::future::poll_fn;
+use std::time::{Duration, Instant};
 
-use channel::Channel as _;
+use bytes::Bytes;
+use channel::{Change, Channel as _, Envelope, Name, Waiting, clock};
+use harness::eventually;
 use harness::servers::nats::Options;
 use serde_json::json;
 
-use super::{event, fresh_name, next, open, plan, publish, server};
+use super::{event, fresh_name, next, open, other, plan, publish, server};
 
 #[tokio::test]
 async fn two_channels_share_the_events_and_the_end_of_one_loses_none() {
@@ -44,4 +47,117 @@ async fn two_channels_share_the_events_and_the_end_of_one_loses_none() {
         lease.settle();
     }
     drop(held);
+}
+
+/// An event that waits for `delay`.
+fn waiting(id: &str, delay: Duration) -> Waiting {
+    let now = clock::now();
+    let envelope = Envelope {
+        attempts: 3,
+        first_at: now,
+        put_at: now,
+        due_at: now + delay,
+        history: Bytes::from_static(b"history"),
+    };
+    Waiting { event: event(id), envelope }
+}
+
+#[tokio::test]
+async fn what_waits_is_delivered_by_another_replica_and_then_gone_from_the_server() {
+    let test = "what_waits_is_delivered_by_another_replica_and_then_gone_from_the_server";
+    let Some(server) = server(test, &Options::default()).await else { return };
+    let plan = plan(json!({"consumerConfigTemplate": {"ackWait": "2s"}}));
+    let (name, trigger) = (fresh_name(), Name::new("n", "t"));
+    let (one, two) = (open(&server, &plan, &name).await, open(&server, &plan, &name).await);
+    let of_one = one.overflow(&trigger, false);
+    let mut ids = BTreeSet::new();
+    for (n, delay) in [0, 0, 1, 2, 3600, 90].into_iter().enumerate() {
+        let id = n.to_string();
+        of_one.put(vec![waiting(&id, Duration::from_secs(delay))]).await.unwrap();
+        if delay < 10 {
+            ids.insert(id);
+        }
+    }
+    // The one that put them goes without a word.
+    drop((of_one, one));
+    let of_two = two.overflow(&trigger, false);
+    let mut reader = of_two.reader(0);
+    let mut seen = BTreeSet::new();
+    while !ids.is_subset(&seen) {
+        let lease = next(&mut *reader, Duration::from_secs(30)).await.expect("it waits");
+        assert_eq!(lease.envelope().unwrap().attempts, 3);
+        seen.insert(lease.event().id().to_owned());
+        lease.settle();
+    }
+    assert_eq!(seen, ids, "something was lent before it was due");
+    let stream = format!("CATCHMENT_OVERFLOW_{}__{}_-n__t", name.namespace, name.name);
+    eventually(Duration::from_secs(20), || async {
+        let found = other(&server, "ask", &[&format!("$JS.API.STREAM.INFO.{stream}"), ""]).await;
+        if found["state"]["messages"] == 2 { Ok(()) } else { Err(found["state"].clone()) }
+    })
+    .await;
+    eventually(Duration::from_secs(20), || async {
+        let depth = of_two.depth();
+        if depth.events == 2 { Ok(()) } else { Err(depth) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_put_twice_with_another_attempt_waits_twice() {
+    let test = "what_is_put_twice_with_another_attempt_waits_twice";
+    let Some(server) = server(test, &Options::default()).await else { return };
+    let channel = open(&server, &plan(json!({})), &fresh_name()).await;
+    let overflow = channel.overflow(&Name::new("n", "t"), false);
+    let mut reader = overflow.reader(0);
+    for _ in 0..3 {
+        // As when it was tried again in vain within the window for duplicates.
+        overflow.put(vec![waiting("1", Duration::ZERO)]).await.unwrap();
+        let lease = next(&mut *reader, Duration::from_secs(10)).await;
+        lease.expect("the server took it for the former one").settle();
+    }
+    assert_eq!(channel.duplicates(), 0);
+}
+
+#[tokio::test]
+async fn notes_of_one_replica_are_told_to_the_other() {
+    let test = "notes_of_one_replica_are_told_to_the_other";
+    let Some(mut server) = server(test, &Options::default()).await else { return };
+    let (plan, name) = (plan(json!({})), fresh_name());
+    let (one, two) = (open(&server, &plan, &name).await, open(&server, &plan, &name).await);
+    let (one, two) = (one.ledger().unwrap(), two.ledger().unwrap());
+    assert!(one.is_shared());
+    let mut watch = two.watch();
+    let mut change = async || {
+        let change = poll_fn(|cx| watch.poll_change(cx));
+        tokio::time::timeout(Duration::from_secs(30), change).await.expect("it is told").unwrap()
+    };
+    assert_eq!(change().await, Change::Loaded);
+    let put = |key: &str, value: &'static str| Change::Put { key: key.into(), value: value.into() };
+    one.put("dead/a.b", "1".into()).await.unwrap();
+    assert_eq!(change().await, put("dead/a.b", "1"));
+    one.remove("dead/a.b").await.unwrap();
+    assert_eq!(change().await, Change::Removed { key: "dead/a.b".into() });
+    // After the server was away, what happened since is told.
+    server.stop().await;
+    server.restart().await;
+    eventually(Duration::from_secs(30), || async { one.put("dead/c", "2".into()).await }).await;
+    while change().await != put("dead/c", "2") {}
+}
+
+#[tokio::test]
+async fn the_end_comes_by_the_deadline_when_the_server_stands_still() {
+    let test = "the_end_comes_by_the_deadline_when_the_server_stands_still";
+    let Some(server) = server(test, &Options::default()).await else { return };
+    let channel = open(&server, &plan(json!({})), &fresh_name()).await;
+    let mut reader = channel.reader(0);
+    publish(&channel, event("1")).await.unwrap();
+    let lease = next(&mut *reader, Duration::from_secs(10)).await.expect("it was stored");
+    server.freeze();
+    lease.settle();
+    channel.close();
+    let start = Instant::now();
+    channel.end(start + Duration::from_secs(2)).await;
+    assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
+    server.thaw();
 }
