@@ -6,7 +6,9 @@ use std::time::Duration;
 use harness::load::Load;
 use harness::oracle::Outcome;
 use harness::scene::numbered;
-use harness::{Answer, Backing, Delivery, Scene, Subscriber, Trigger, eventually, pick};
+use harness::{
+    Answer, Backing, Delivery, Scene, Subscriber, Trigger, eventually, pick, say_not_run,
+};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -131,16 +133,39 @@ async fn paused_over_restarts(on: Backing) {
 }
 
 macro_rules! on_each_channel {
-    ($($scenario:ident: $disk:ident;)*) => {$(
+    ($($scenario:ident: $disk:ident, $kafka:ident, $nats:ident;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $disk() {
             $scenario(Backing::Disk).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $kafka() {
+            match Backing::kafka().await {
+                Ok(kafka) => $scenario(kafka).await,
+                Err(why) => say_not_run(stringify!($kafka), &why),
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $nats() {
+            match Backing::nats().await {
+                Ok(nats) => $scenario(nats).await,
+                Err(why) => say_not_run(stringify!($nats), &why),
+            }
         }
     )*};
 }
 
 on_each_channel! {
-    killed_under_load: disk_loses_nothing_to_kill_9;
-    down_over_restarts: disk_keeps_events_and_attempts_over_restarts;
-    paused_over_restarts: disk_keeps_pauses_over_restarts;
+    killed_under_load:
+        disk_loses_nothing_to_kill_9, kafka_loses_nothing_to_kill_9, nats_loses_nothing_to_kill_9;
+    down_over_restarts:
+        disk_keeps_events_and_attempts_over_restarts,
+        kafka_keeps_events_and_attempts_over_restarts,
+        nats_keeps_events_and_attempts_over_restarts;
+    paused_over_restarts:
+        disk_keeps_pauses_over_restarts,
+        kafka_keeps_pauses_over_restarts,
+        nats_keeps_pauses_over_restarts;
 }
