@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use rdkafka::{
     ClientConfig, Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -33,6 +34,8 @@ pub(super) struct Consuming {
     pub(super) context: Context,
     pub(super) assignment: Arc<Assignment>,
     pub(super) budget: Arc<Budget>,
+    /// Whether records are what waits in an overflow, each with its envelope.
+    pub(super) is_overflow: bool,
     /// Ends the thread; the consumer then commits what is settled and leaves its group.
     pub(super) stop: CancellationToken,
 }
@@ -186,10 +189,12 @@ impl Consuming {
             None => return Some(taken),
         }
         let Taken { read: Read { draft, problem, envelope }, offset, partition } = taken;
-        let beside = problem.map(Beside::Problem).or_else(|| {
-            let envelope = Envelope::decode(envelope?)?;
-            Some(Beside::Envelope(Box::new(envelope.found_at(clock::now()))))
-        });
+        let beside = match problem {
+            Some(problem) => Some(Beside::Problem(problem)),
+            None if self.is_overflow => Some(Beside::Envelope(Box::new(found(envelope)))),
+            // Whatever another client wrote there, nothing of the log has waited.
+            None => None,
+        };
         match draft.finish() {
             Ok(event) => partition.receive(offset, event, beside),
             // What is read has all that an event must have.
@@ -272,6 +277,15 @@ impl Consuming {
             health.set_missing(None);
         }
     }
+}
+
+/// The envelope of an entry; one that another client wrote without it may be delivered at once.
+fn found(envelope: Option<Bytes>) -> Envelope {
+    let now = clock::now();
+    envelope.and_then(Envelope::decode).map_or_else(
+        || Envelope { attempts: 0, first_at: now, put_at: now, due_at: now, history: Bytes::new() },
+        |envelope| envelope.found_at(now),
+    )
 }
 
 /// A record on its way to those who lend.

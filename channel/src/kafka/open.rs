@@ -25,7 +25,7 @@ use super::{
     receipt::Ends,
     settings::{KafkaPlan, KafkaSasl, KafkaSettings, Names},
     spread::Spread,
-    topics::{Compare, TopicPlan, Topics},
+    topics::{Compare, SEGMENT_BYTES, TopicPlan, Topics},
     tracker::Window,
 };
 use crate::{Budget, Name};
@@ -128,6 +128,7 @@ impl Opening {
         ];
         let ledger = vec![
             ("cleanup.policy", "compact".to_owned(), Compare::Same),
+            ("segment.bytes", SEGMENT_BYTES.to_owned(), Compare::Never),
             min_insync(),
             largest(bytes + BESIDE_BYTES_MAX),
         ];
@@ -244,6 +245,7 @@ impl Opening {
             },
             assignment: Arc::clone(&assignment),
             budget: Arc::clone(&self.budget),
+            is_overflow: false,
             stop: stop.clone(),
         };
         let consumer = consuming.start().map_err(|error| OpenError::Failed {

@@ -39,6 +39,9 @@ pub(super) struct Topics {
     is_able: bool,
 }
 
+/// Kafka compacts and deletes whole segments only, and never the last.
+pub(super) const SEGMENT_BYTES: &str = "67108864";
+
 /// How a topic must be.
 #[derive(Clone, Debug)]
 pub(super) struct TopicPlan {
@@ -54,6 +57,8 @@ pub(super) struct TopicPlan {
 pub(super) enum Compare {
     Same,
     AtLeast,
+    /// Anything: the operator may know better.
+    Never,
 }
 
 impl Topics {
@@ -173,6 +178,7 @@ fn config_difference(
     let is_right = match compare {
         Compare::Same => value == wanted,
         Compare::AtLeast => value.parse::<i64>().ok() >= wanted.parse().ok(),
+        Compare::Never => true,
     };
     let how = if matches!(compare, Compare::Same) { "" } else { "at least " };
     (!is_right).then(|| format!("{key} is {value}, and must be {how}{wanted}"))

@@ -25,7 +25,7 @@ use super::{
         ledger::KafkaLedger,
         probe::client,
         produce::Producer,
-        topics::{Compare, TopicPlan, Topics},
+        topics::{Compare, SEGMENT_BYTES, TopicPlan, Topics},
     },
     lane::LANES,
     naming,
@@ -63,6 +63,7 @@ impl Shared {
         let config = vec![
             ("cleanup.policy", "delete".to_owned(), Compare::Same),
             ("retention.ms", "-1".to_owned(), Compare::Same),
+            ("segment.bytes", SEGMENT_BYTES.to_owned(), Compare::Never),
             ("min.insync.replicas", self.min_insync_replicas.to_string(), Compare::AtLeast),
             ("max.message.bytes", self.record_bytes_max.to_string(), Compare::AtLeast),
         ];

@@ -235,6 +235,7 @@ impl Room {
             context,
             assignment: Arc::clone(&self.assignment),
             budget: Arc::clone(&self.shared.budget),
+            is_overflow: true,
             stop: stop.clone(),
         };
         match consuming.start() {
