@@ -24,12 +24,17 @@ use crate::{
 const ACKS_MAX: usize = 256;
 /// Longest wait for the receipt of an acknowledgement.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Most tries to acknowledge a message while the server is there. Then it may have forgotten the
+/// message with its consumer, and an event that comes twice is better than a place that is never free.
+const TRIES_MAX: usize = 120;
+/// Longest wait for the end of pulling before a message is given back.
+const PULLING_ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// Wait between two tries to acknowledge.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 const ACK: Bytes = Bytes::from_static(b"+ACK");
 const IN_PROGRESS: Bytes = Bytes::from_static(b"+WPI");
-const GIVE_BACK: Bytes = Bytes::from_static(b"-NAK");
+pub(super) const GIVE_BACK: Bytes = Bytes::from_static(b"-NAK");
 
 /// What is to be done after a message is acknowledged.
 pub(super) type After = Arc<dyn Fn(u64) -> Work<()> + Send + Sync>;
@@ -69,6 +74,9 @@ pub(super) async fn run(
                     going.spawn(settle(link, source, sequence, after.clone()));
                 }
                 Some(Act::GiveBack(sequence)) => {
+                    source.pulling.close();
+                    // Late is as good as after the wait: the server sends it again by itself.
+                    drop(timeout(PULLING_ENDS_WITHIN, source.pulling.wait()).await);
                     let reply = source.desk().reply(sequence);
                     if let Some(reply) = reply {
                         tell(&link, reply, GIVE_BACK).await;
@@ -100,8 +108,10 @@ fn report(done: Result<(), tokio::task::JoinError>) {
 /// Acknowledges until the server has said that it knows. Until then the message stays known here,
 /// so that the event is not lent again if the server sends it again.
 async fn settle(link: Arc<Link>, source: Arc<Source>, sequence: u64, after: Option<After>) {
-    loop {
+    let mut tries = 0;
+    while tries < TRIES_MAX {
         let Some(reply) = source.desk().reply(sequence) else { return };
+        tries += usize::from(link.state.is_connected());
         let request = Request::new().payload(ACK).timeout(Some(ACK_TIMEOUT));
         let asked = link.client.send_request(reply, request);
         match timeout(ACK_TIMEOUT, asked).await {
@@ -132,7 +142,7 @@ async fn in_progress(link: &Link, source: &Source) {
 }
 
 /// Tells without asking for a receipt: when it is lost, the message only comes again.
-async fn tell(link: &Link, reply: Subject, what: Bytes) {
+pub(super) async fn tell(link: &Link, reply: Subject, what: Bytes) {
     if let Ok(Err(error)) = timeout(ACK_TIMEOUT, link.client.publish(reply, what)).await {
         debug!(error = %error, "the server was not told of a message");
     }

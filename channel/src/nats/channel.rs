@@ -129,7 +129,7 @@ impl Nats {
         let intake = Intake {
             link: Arc::clone(&link),
             source: Arc::clone(&source),
-            what: "consumer",
+            what: "consumer".into(),
             stream: wanted.name.clone(),
             consumer,
             lane: 0,
@@ -139,7 +139,7 @@ impl Nats {
             watermark: Arc::clone(&watermark),
             decode: LogDecode { stream: wanted.name.clone() },
         };
-        link.start(intake.run());
+        link.start(intake.run(source.pulling.token()));
         let house = House {
             link: Arc::clone(&link),
             source: Arc::clone(&source),

@@ -13,11 +13,13 @@ use tokio::{
     select,
     time::{Instant, sleep, sleep_until, timeout},
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error, info};
 
 use crate::{
     Budget,
     nats::{
+        acks::{GIVE_BACK, tell},
         desk::Arrival,
         incoming::{self, Found, Notice, Place},
         link::Link,
@@ -35,6 +37,8 @@ const EXPIRES: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Longest silence while requests are out; then the consumer is looked at anew.
 const SILENCE_MAX: Duration = Duration::from_secs(12);
+/// Longest wait for the end of a subscription.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// Wait until memory is asked for again when there was none.
 const MEMORY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Longest wait between two looks at a consumer that cannot be had.
@@ -51,7 +55,7 @@ pub(super) struct Intake<D> {
     pub(super) link: Arc<Link>,
     pub(super) source: Arc<Source>,
     /// What it is called where problems are told.
-    pub(super) what: &'static str,
+    pub(super) what: String,
     pub(super) stream: String,
     pub(super) consumer: pull::Config,
     /// Which of the source's lanes it fills.
@@ -75,7 +79,7 @@ enum End {
 impl<D: Decode> Intake<D> {
     /// Pulls until the source is closed or the link ends. Whatever happens to the consumer, it is
     /// made again and pulled from again.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(self, _pulling: TaskTrackerToken) {
         let mut failures = 0_u32;
         loop {
             let settled = self.watermark.get();
@@ -86,14 +90,14 @@ impl<D: Decode> Intake<D> {
                 ensured = ensured => match ensured {
                     Ok(info) => {
                         self.watermark.raise(info.ack_floor.stream_sequence);
-                        self.link.state.set_problem(self.what, None);
+                        self.link.state.set_problem(&self.what, None);
                         failures = 0;
                         self.pull().await
                     }
                     Err(error) => {
                         self.link.check_client().await;
                         if self.link.state.is_connected() {
-                            self.link.state.set_problem(self.what, Some(error.to_string()));
+                            self.link.state.set_problem(&self.what, Some(error.to_string()));
                         }
                         End::Lost(error.to_string())
                     }
@@ -138,6 +142,9 @@ impl<D: Decode> Intake<D> {
             last_sign: Instant::now(),
         };
         let end = pulling.run().await;
+        if matches!(end, End::Stopped) {
+            pulling.send_back().await;
+        }
         // What there was no memory for is forgotten here: the server sends it again.
         for (sequence, _) in pulling.parked {
             self.source.remove(sequence);
@@ -188,6 +195,29 @@ impl<D: Decode> Pulling<'_, D> {
                     return End::Lost("no sign of life".into());
                 }
             }
+        }
+    }
+
+    /// Ends the subscription, and gives back what came on it too late.
+    async fn send_back(&mut self) {
+        let (link, source) = (&self.intake.link, &self.intake.source);
+        let drained = async {
+            self.messages.drain().await.ok()?;
+            while let Some(message) = self.messages.next().await {
+                let Some(reply) = message.reply else { continue };
+                let Some(place) = incoming::place(&reply) else { continue };
+                let is_known = source.desk().reply(place.sequence).is_some();
+                if !is_known {
+                    tell(link, reply, GIVE_BACK).await;
+                }
+            }
+            Some(())
+        };
+        if timeout(DRAIN_MAX, drained).await.is_err() {
+            debug!(
+                stream = self.intake.stream,
+                "what came too late comes again after the ack wait"
+            );
         }
     }
 

@@ -174,7 +174,7 @@ struct Now {
     is_connected: bool,
     last_error: Option<String>,
     /// What is wrong with a stream or consumer, by what it is.
-    problems: BTreeMap<&'static str, String>,
+    problems: BTreeMap<String, String>,
 }
 
 impl LinkState {
@@ -238,14 +238,14 @@ impl LinkState {
     }
 
     /// Says what is wrong with something, or that nothing is any more. Logs only what changes.
-    pub(super) fn set_problem(&self, what: &'static str, problem: Option<String>) {
+    pub(super) fn set_problem(&self, what: &str, problem: Option<String>) {
         let mut now = self.lock();
         match problem {
             None => drop(now.problems.remove(what)),
             Some(problem) => {
                 if now.problems.get(what) != Some(&problem) {
                     warn!(problem, "the channel needs somebody to look");
-                    now.problems.insert(what, problem);
+                    now.problems.insert(what.to_owned(), problem);
                 }
             }
         }

@@ -208,7 +208,7 @@ impl Shared {
         let intake = Intake {
             link: Arc::clone(link),
             source: Arc::clone(&self.source),
-            what: "overflow",
+            what: format!("overflow of {} {name}", self.trigger),
             stream: self.config.name.clone(),
             consumer: consumer(name, Some(format!("{}.{name}", self.subject)), &self.room.plan),
             lane,
@@ -218,7 +218,7 @@ impl Shared {
             watermark: Arc::new(Watermark::default()),
             decode: WaitDecode { shared: Arc::clone(self), is_ordered: lane == ORDERED.0 },
         };
-        link.start(intake.run());
+        link.start(intake.run(self.source.pulling.token()));
     }
 
     fn remember(&self) {

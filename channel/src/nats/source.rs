@@ -17,7 +17,7 @@ use tokio::{
     sync::{Notify, mpsc},
     time::Sleep,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Beside, Depth, Envelope, Event, Home, Lease, Position, Reader, clock,
@@ -46,6 +46,9 @@ pub(super) struct Source {
     pub(super) gauge: Gauge,
     /// Nothing more is taken or lent.
     pub(super) closed: CancellationToken,
+    /// Whoever pulls has a token of it: nothing is given back while a request is out that could
+    /// have it sent here again.
+    pub(super) pulling: TaskTracker,
     /// What came up to this sequence number is not wanted any more.
     pub(super) cleared: AtomicU64,
     /// What became of envelopes since their messages came.
@@ -68,6 +71,7 @@ impl Source {
             rooms: Default::default(),
             gauge: Gauge::default(),
             closed: CancellationToken::new(),
+            pulling: TaskTracker::new(),
             cleared: AtomicU64::new(0),
             amended: Mutex::default(),
         });
