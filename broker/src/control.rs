@@ -35,6 +35,29 @@ pub struct BrokerState {
 }
 
 impl BrokerState {
+    /// Whether other processes take part in it.
+    pub fn is_shared(&self) -> bool {
+        self.channel.ledger().is_some_and(|ledger| ledger.is_shared())
+    }
+
+    /// Sees to it that overflows are read that other processes have put to.
+    pub fn find_overflows(&self) {
+        if !self.is_shared() {
+            return;
+        }
+        let overflowing = self.channel.overflowing();
+        if overflowing.is_empty() {
+            return;
+        }
+        let routes = self.fanout.routes.load();
+        let waiting = |trigger: &&Arc<Trigger>| overflowing.contains(&trigger.plan.name);
+        for trigger in routes.triggers().iter().filter(waiting) {
+            if trigger.usage.overflow() {
+                self.fanout.overflows.add();
+            }
+        }
+    }
+
     /// Events that are stored and have not reached their end: in its channel, and in the overflows of
     /// its triggers.
     pub fn stored(&self) -> usize {
@@ -330,8 +353,12 @@ impl Control {
             let Some(of_broker) = books.brokers.get_mut(&trigger.broker) else { continue };
             let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
             let held = held.get(&running.key).copied().unwrap_or_default();
-            of_trigger.settle(held, running.usage.found());
             of_trigger.overflow = running.overflow.depth();
+            of_trigger.settle(held, running.usage.found());
+            let of_broker = inventory.brokers.get(&trigger.broker);
+            if of_broker.is_some_and(|it| it.as_ref().is_ok_and(BrokerState::is_shared)) {
+                of_trigger.share();
+            }
             of_trigger.paused = trigger.paused.is_some();
         }
         books
@@ -406,6 +433,16 @@ impl TriggerBooks {
         self.breaker = self.breaker.max(lane.breaker.into());
         self.concurrency = self.concurrency.max(lane.concurrency);
         self.stalled += lane.stalled;
+    }
+
+    /// Counts what other processes have put into the overflow as matched, or what they have taken out
+    /// of it as their own: as far as can be seen from here.
+    fn share(&mut self) {
+        let stored = i64::try_from(self.overflow.events).unwrap_or(i64::MAX);
+        let unseen = stored - self.tally.waiting - self.tally.in_flight;
+        let of_others = unseen.max(0).max(-self.tally.waiting);
+        self.tally.matched += of_others;
+        self.tally.waiting += of_others;
     }
 
     /// Adds what no worker has seen: dead letters that were told of or taken away, and the events

@@ -250,6 +250,9 @@ impl Process {
                 }
                 _ = expire.tick() => self.expire().await,
                 _ = looks_at_storage.tick() => {
+                    let inventory = self.control.inventory.load_full();
+                    inventory.brokers.values().flatten().for_each(BrokerState::find_overflows);
+                    self.controller.reopen_failed().await;
                     if let Some(why) = broken_storage(&self.control) {
                         tracing::error!(%why, "storage failed: leaving, so that the next process finds out what is stored");
                         return Err(Failure::Broken(format!("storage failed: {why}")));
@@ -366,7 +369,11 @@ fn broken_storage(control: &Control) -> Option<String> {
     let inventory = control.inventory.load();
     let mut running =
         inventory.brokers.iter().filter_map(|(name, it)| Some((name, it.as_ref().ok()?)));
+    // Others are opened again while the process runs.
     running.find_map(|(name, broker)| {
+        if broker.channel.kind() != ChannelKind::Disk.as_str() {
+            return None;
+        }
         broker.channel.failure().map(|why| format!("broker {name}: {why}"))
     })
 }

@@ -109,7 +109,7 @@ impl Usage {
     }
 
     /// Notes that the overflow is in use. Returns whether that is news.
-    pub(crate) fn overflow(&self) -> bool {
+    pub fn overflow(&self) -> bool {
         !self.overflows.swap(true, Ordering::AcqRel)
     }
 

@@ -29,7 +29,8 @@ impl Backends {
             return Err(not_configured("kafka.bootstrapServers"));
         };
         let event_bytes_max = self.settings.memory.limits.event_bytes_max;
-        let settings = settings(servers, of_process, event_bytes_max);
+        let mut settings = settings(servers, of_process, event_bytes_max);
+        settings.instance = self.instance().await;
         let defaults = KafkaPlan::default();
         let plan = KafkaPlan {
             partitions: spec.num_partitions.unwrap_or(of_process.num_partitions),

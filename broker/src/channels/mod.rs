@@ -145,6 +145,34 @@ impl Backends {
     }
 }
 
+/// The file of the data folder that names the process among those that share a server's topics.
+const INSTANCE: &str = "instance";
+
+impl Backends {
+    /// A name for this process that it has again after a restart: kept in the data folder, which no
+    /// other process can have. `None` when there is no such folder to have.
+    async fn instance(&self) -> Option<String> {
+        let data = match self.data().await {
+            Ok(data) => data.clone(),
+            Err(error) => {
+                tracing::info!(%error, "the process has no name that outlives it");
+                return None;
+            }
+        };
+        let named = tokio::task::spawn_blocking(move || {
+            let file = data.path().join(INSTANCE);
+            match std::fs::read_to_string(&file) {
+                Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
+                _ => {
+                    let name = format!("catchment-{:016x}", fastrand::u64(..));
+                    std::fs::write(&file, &name).map(|()| name)
+                }
+            }
+        });
+        named.await.ok()?.ok()
+    }
+}
+
 fn not_configured(field: &str) -> OpenFailure {
     let message = format!("the configuration does not set {field}");
     OpenFailure::for_good("ChannelNotConfigured", message)

@@ -201,6 +201,38 @@ impl Controller {
         false
     }
 
+    /// Closes channels that have failed for good and opens them again; a disk's data is the next
+    /// process's to look at.
+    ///
+    /// Not cancel safe: a change is to be made whole.
+    pub async fn reopen_failed(&mut self) {
+        let has_failed = |broker: &Broker| {
+            let channel = broker.running().map(|running| &running.state.channel);
+            channel.is_some_and(|channel| {
+                channel.failure().is_some() && channel.kind() != ChannelKind::Disk.as_str()
+            })
+        };
+        let failed = self.brokers.iter().filter(|(_, broker)| has_failed(broker));
+        let failed: Vec<Name> = failed.map(|(name, _)| name.clone()).collect();
+        for name in &failed {
+            let Some(Broker { choice, phase }) = self.brokers.remove(name) else { continue };
+            let Phase::Running(running) = phase else { continue };
+            let channel = Arc::clone(&running.state.channel);
+            let message = channel.failure().unwrap_or_default();
+            tracing::error!(broker = %name, %message, "a channel failed and is opened again");
+            channel.close();
+            let phase = Phase::Leaving {
+                under_way: self.openings.drain(name, channel, std::time::Duration::ZERO),
+                running,
+                why: NotReady { reason: "ChannelFailed", message },
+            };
+            self.brokers.insert(name.clone(), Broker { choice, phase });
+        }
+        if !failed.is_empty() {
+            self.follow(Vec::new()).await;
+        }
+    }
+
     /// Opens a broker's channel, and starts the broker if it is at hand.
     async fn open(&mut self, name: Name, choice: ChannelChoice) {
         let budget = self.control.budget.part(self.settings.memory.bytes_max);

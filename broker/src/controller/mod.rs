@@ -390,12 +390,14 @@ fn succeed(before: Option<&Trigger>, plan: TriggerPlan, broker: &BrokerState) ->
     let Some(before) = before else {
         let key = broker.fanout.dead_letters.claim_key(&plan.name);
         let overflow = broker.channel.overflow(&plan.name, plan.ordered);
-        let found = overflow.depth().events;
-        if found > 0 {
-            tracing::info!(trigger = %plan.name, found, "events wait from before");
+        // What others share is counted as it is seen.
+        let found = if broker.is_shared() { 0 } else { overflow.depth().events };
+        let usage = Arc::new(Usage::with_found(found));
+        if found > 0 || broker.channel.overflowing().contains(&plan.name) {
+            tracing::info!(trigger = %plan.name, "events wait from before");
+            usage.overflow();
             broker.fanout.overflows.add();
         }
-        let usage = Arc::new(Usage::with_found(found));
         return Trigger { key, plan, usage, overflow };
     };
     before.usage.keep(false);

@@ -62,6 +62,9 @@ pub(super) fn base(settings: &KafkaSettings) -> Result<ClientConfig, String> {
         return Err("bootstrapServers: must name a server".into());
     }
     let mut config = ClientConfig::new();
+    if let Some(instance) = &settings.instance {
+        config.set("group.instance.id", instance);
+    }
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
         .set("client.id", "catchment")
@@ -139,6 +142,7 @@ fn read(path: &Path) -> Result<String, String> {
 pub(super) fn producer(base: &ClientConfig, settings: &KafkaSettings) -> ClientConfig {
     let largest = settings.record_bytes_max + BESIDE_BYTES_MAX;
     let mut config = base.clone();
+    config.remove("group.instance.id");
     set_default(&mut config, "linger.ms", "2");
     set_default(&mut config, "queue.buffering.max.kbytes", "65536");
     config
@@ -159,13 +163,16 @@ pub(super) fn consumer(base: &ClientConfig, group: &str) -> ClientConfig {
     set_default(&mut config, "queued.min.messages", "500");
     set_default(&mut config, "fetch.queue.backoff.ms", "50");
     set_default(&mut config, "fetch.message.max.bytes", "1048576");
-    set_default(&mut config, "session.timeout.ms", "45000");
+    // Heartbeats come from a thread of the library that nothing here can hold up: a member that is silent
+    // for so long is dead, and its partitions are somebody else's.
+    set_default(&mut config, "session.timeout.ms", "10000");
     set_default(&mut config, "heartbeat.interval.ms", "3000");
     config
         .set("group.id", group)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("enable.auto.commit", "true")
-        .set("auto.commit.interval.ms", "1000")
+        // What is settled and not committed when the process is killed comes again.
+        .set("auto.commit.interval.ms", "25")
         .set("enable.auto.offset.store", "false")
         // What has no committed offset is all to be delivered.
         .set("auto.offset.reset", "earliest")
@@ -189,6 +196,7 @@ pub(super) fn log_consumer(base: &ClientConfig, group: &str) -> ClientConfig {
 pub(super) fn observer(base: &ClientConfig, group: &str) -> ClientConfig {
     let mut config = consumer(base, group);
     config.set("enable.auto.commit", "false").set("statistics.interval.ms", "0");
+    config.remove("group.instance.id");
     config
 }
 
@@ -234,9 +242,9 @@ mod tests {
             &[
                 ("enable.auto.offset.store", "false"),
                 ("enable.auto.commit", "true"),
-                ("auto.commit.interval.ms", "1000"),
+                ("auto.commit.interval.ms", "25"),
                 ("auto.offset.reset", "earliest"),
-                ("session.timeout.ms", "45000"),
+                ("session.timeout.ms", "10000"),
                 ("heartbeat.interval.ms", "3000"),
                 ("max.poll.interval.ms", "300000"),
                 ("queued.max.messages.kbytes", "2048"),

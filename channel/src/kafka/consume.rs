@@ -56,7 +56,7 @@ impl Running {
 }
 
 /// How long to wait for a record while nothing else is to do.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(50);
 
 /// The same while a partition waits for room.
 const POLL_WAITING: Duration = Duration::from_millis(10);

@@ -19,6 +19,10 @@ pub struct KafkaSettings {
     /// With a dash between them `a-b/c` and `a/b-c` have one topic, as with Knative's template: where both
     /// may exist, part them by a dot, which no namespace has.
     pub topic_template: String,
+    /// What this process is called among the readers of a broker's topics, so that it has its partitions
+    /// back at once when it starts again (`group.instance.id`). No two may have one name at a time.
+    /// Default: none, and others wait for the end of its session.
+    pub instance: Option<String>,
     /// Most bytes of a record of the log, set as `max.message.bytes` of its topic. An event may take
     /// 16 KiB less. Default 1 MiB + 80 KiB.
     pub record_bytes_max: usize,
@@ -39,6 +43,7 @@ impl KafkaSettings {
             tls: None,
             sasl: None,
             topic_template: "catchment-broker-{namespace}.{name}".into(),
+            instance: None,
             record_bytes_max: (1 << 20) + (80 << 10),
             open_timeout: Duration::from_secs(15),
             publish_timeout: Duration::from_secs(5),

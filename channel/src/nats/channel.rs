@@ -282,6 +282,10 @@ impl Channel for Nats {
         self.link.state.health()
     }
 
+    fn failure(&self) -> Option<String> {
+        self.link.state.failure()
+    }
+
     fn overflow(&self, trigger: &Name, ordered: bool) -> Arc<dyn Overflow> {
         let room = Room {
             link: Arc::clone(&self.link),

@@ -172,6 +172,8 @@ pub(super) struct LinkState {
 #[derive(Debug, Default)]
 struct Now {
     is_connected: bool,
+    /// The client will not come back.
+    has_ended: bool,
     last_error: Option<String>,
     /// What is wrong with a stream or consumer, by what it is.
     problems: BTreeMap<String, String>,
@@ -220,7 +222,10 @@ impl LinkState {
             error!(url = self.url, "the client of NATS has ended");
         }
         let told = "the client has ended, and the channel must be opened again";
-        self.change(|now| (now.is_connected, now.last_error) = (false, Some(told.into())));
+        self.change(|now| {
+            (now.is_connected, now.has_ended) = (false, true);
+            now.last_error = Some(told.into());
+        });
     }
 
     /// The connection is about to be closed by us.
@@ -249,6 +254,12 @@ impl LinkState {
                 }
             }
         }
+    }
+
+    /// What ended the client for good, if something did.
+    pub(super) fn failure(&self) -> Option<String> {
+        let now = self.lock();
+        now.last_error.clone().filter(|_| now.has_ended)
     }
 
     /// Why the channel cannot be used, in one line.

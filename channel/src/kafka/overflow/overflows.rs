@@ -84,7 +84,7 @@ struct State {
 }
 
 /// How often it is looked what other replicas have made.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How long the cluster may take to tell.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
