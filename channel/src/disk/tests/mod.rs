@@ -1,5 +1,6 @@
 //! Tests of the disk channel on a simulated disk.
 
+mod any_order;
 mod channel;
 mod journal;
 mod waiting;
