@@ -285,7 +285,7 @@ async fn a_worker_that_takes_nothing_holds_up_no_other_even_when_keys_move() {
     // Only the first worker takes anything.
     while seen.len() < 500 {
         let lease = next(&mut *readers[0]).await;
-        assert!(seen.insert(number(&lease)) && number(&lease) % 2 == 0);
+        assert!(seen.insert(number(&lease)) && number(&lease).is_multiple_of(2));
         lease.settle();
     }
     channel.keep_keys_together(true);
