@@ -80,7 +80,9 @@ impl Feeder {
     /// Works until the channel ends.
     pub(super) fn run(mut self) {
         while !self.gauges.is_ending() {
-            let Some(from) = self.tail.take_from() else {
+            // Before anybody reads it may still be said that keys are to be kept together.
+            let is_read = self.gauges.is_read.load(Ordering::Acquire);
+            let Some(from) = is_read.then(|| self.tail.take_from()).flatten() else {
                 thread::park();
                 continue;
             };

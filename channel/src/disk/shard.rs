@@ -190,6 +190,10 @@ impl Reader for ShardReader {
         if is_closed() {
             return Poll::Ready(None);
         }
+        let is_read = &shard.gauges.is_read;
+        if !is_read.load(Ordering::Relaxed) && !is_read.swap(true, Ordering::AcqRel) {
+            shard.gauges.feeder.ring();
+        }
         if let Some(lease) = shard.lend() {
             return Poll::Ready(Some(lease));
         }

@@ -307,3 +307,30 @@ async fn a_worker_that_takes_nothing_holds_up_no_other_even_when_keys_move() {
     assert_eq!(channel.depth(), crate::Depth::default());
     end(channel).await;
 }
+
+#[tokio::test]
+async fn keys_stay_together_after_a_restart() {
+    let disk = Simulated::new();
+    let channel = open(&disk, SETTINGS(), &Budget::new(1 << 20));
+    for number in 0..100 {
+        let mut draft = event(number, 10).edit();
+        draft.set("partitionkey", &format!("k{}", number % 5));
+        let some = Batch::from_iter([draft.finish().unwrap()]);
+        channel.publish(usize::try_from(number % 2).unwrap(), some).await.unwrap();
+    }
+    end(channel).await;
+    let channel = open(&disk, SETTINGS(), &Budget::new(1 << 20));
+    channel.keep_keys_together(true);
+    let mut readers = [channel.reader(0), channel.reader(1)];
+    for (worker, reader) in readers.iter_mut().enumerate() {
+        loop {
+            let lease = poll_fn(|cx| reader.poll_lend(cx));
+            let lease = tokio::time::timeout(Duration::from_millis(100), lease).await;
+            let Ok(Some(lease)) = lease else { break };
+            assert_eq!(crate::key_worker(lease.event(), 2), worker);
+            lease.settle();
+        }
+    }
+    assert_eq!(channel.depth().events, 0);
+    end(channel).await;
+}

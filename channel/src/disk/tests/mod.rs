@@ -3,6 +3,7 @@
 mod any_order;
 mod channel;
 mod journal;
+mod overflow;
 mod waiting;
 
 use bytes::Bytes;
