@@ -54,6 +54,8 @@ pub(super) struct Gauges {
     pub(super) has_settled: AtomicBool,
     /// Whether stored events are to be read from the log before new ones are lent.
     pub(super) is_behind: AtomicBool,
+    /// Whether anybody has asked for an event.
+    pub(super) is_read: AtomicBool,
     /// Whether the file system has less than it should have free.
     pub(super) is_low: AtomicBool,
     /// Whether it has less than half of that: then nothing may wait that can be where it is.
@@ -88,6 +90,7 @@ impl Gauges {
             ahead: AtomicUsize::default(),
             has_settled: AtomicBool::default(),
             is_behind: AtomicBool::default(),
+            is_read: AtomicBool::default(),
             is_low: AtomicBool::default(),
             is_tight: AtomicBool::default(),
             is_closed: AtomicBool::default(),

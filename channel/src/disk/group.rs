@@ -237,11 +237,6 @@ impl Window {
         Ok(rest.get(..len).unwrap_or(rest))
     }
 
-    /// Forgets what it read, because it may have changed.
-    pub(super) fn forget(&mut self) {
-        (self.bytes, self.count) = (Vec::new(), 0);
-    }
-
     /// The group at `offset` of a segment of `file_len` bytes.
     pub(super) fn group(&mut self, offset: u64, file_len: u64) -> io::Result<Found<'_>> {
         let Some(header) = GroupHeader::decode(self.read(offset, HEADER_LEN)?) else {

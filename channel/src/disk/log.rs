@@ -18,7 +18,7 @@ use crate::{
     disk::{
         Data, DiskSettings, OpenError,
         data::Claim,
-        feeder::{Feeder, Tail},
+        feeder::Feeder,
         gauges::{Bell, Gauges},
         journal::JournalLimits,
         recover::recover,
@@ -26,6 +26,7 @@ use crate::{
         shard::{Shard, ShardReader, stored_len},
         space::Room,
         storage::{Folder, Storage},
+        tail::Tail,
         waiting::{
             database::Database,
             keeper::{Inbox, Keeper},
@@ -124,7 +125,8 @@ impl Disk {
         budget: Arc<Budget>,
     ) -> Result<Arc<Self>, OpenError> {
         let limits = JournalLimits {
-            segment_bytes: settings.segment_bytes,
+            // Small enough that what is settled makes room under a small bound, too.
+            segment_bytes: settings.segment_bytes.min(settings.bytes_max / 8),
             retention: settings.retention,
             retention_bytes_max: settings.retention_bytes_max,
         };
@@ -144,7 +146,7 @@ impl Disk {
             shards: shards.clone(),
             keyed: Arc::clone(&keyed),
             budget: Arc::clone(&budget),
-            settled: found.journal.settled.clone(),
+            seen: found.journal.settled.clone(),
         };
         let database = Database::open(&storage, &room, settings.cache_bytes)?;
         let inbox = Inbox::new(Arc::clone(&gauges));

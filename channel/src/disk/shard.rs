@@ -28,6 +28,8 @@ pub(super) struct Shard {
     gauges: Arc<Gauges>,
     pending: Mutex<Pending>,
     ready: SegQueue<Kept>,
+    /// Bytes of it that were not lent before.
+    ahead: AtomicUsize,
     /// Positions that were settled and that the writer has not seen.
     settled: SegQueue<u64>,
     reader: AtomicWaker,
@@ -66,6 +68,7 @@ impl Shard {
             gauges,
             pending: Mutex::default(),
             ready: SegQueue::new(),
+            ahead: AtomicUsize::new(0),
             settled: SegQueue::new(),
             reader: AtomicWaker::new(),
         })
@@ -125,8 +128,14 @@ impl Shard {
         }
     }
 
+    /// Bytes of stored events that are in memory and were not lent yet.
+    pub(super) fn ahead(&self) -> usize {
+        self.ahead.load(Ordering::Relaxed)
+    }
+
     /// Keeps a stored event in memory, to be lent.
     pub(super) fn keep(&self, kept: Kept) {
+        self.ahead.fetch_add(kept.ahead, Ordering::Relaxed);
         self.gauges.ahead.fetch_add(kept.ahead, Ordering::Relaxed);
         self.ready.push(kept);
     }
@@ -137,10 +146,10 @@ impl Shard {
 
     fn lend(self: &Arc<Self>) -> Option<Lease> {
         let kept = self.ready.pop()?;
-        let before = self.gauges.ahead.fetch_sub(kept.ahead, Ordering::Relaxed);
-        let half = self.gauges.settings.read_ahead_bytes_max / 2;
-        let crosses = before >= half && before - kept.ahead < half;
-        if (crosses || before == kept.ahead) && self.gauges.is_behind.load(Ordering::Relaxed) {
+        self.gauges.ahead.fetch_sub(kept.ahead, Ordering::Relaxed);
+        let before = self.ahead.fetch_sub(kept.ahead, Ordering::Relaxed);
+        if before == kept.ahead && self.gauges.is_behind.load(Ordering::Relaxed) {
+            // It looks by itself every now and then; nobody should wait for that.
             self.gauges.feeder.ring();
         }
         let home: Arc<dyn Home> = Arc::<Self>::clone(self);
@@ -180,6 +189,10 @@ impl Reader for ShardReader {
         let is_closed = || shard.gauges.is_closed.load(Ordering::Acquire);
         if is_closed() {
             return Poll::Ready(None);
+        }
+        let is_read = &shard.gauges.is_read;
+        if !is_read.load(Ordering::Relaxed) && !is_read.swap(true, Ordering::AcqRel) {
+            shard.gauges.feeder.ring();
         }
         if let Some(lease) = shard.lend() {
             return Poll::Ready(Some(lease));

@@ -10,12 +10,12 @@ use crate::{
     Event, PublishError, clock,
     disk::{
         ack::Ack,
-        feeder::Tail,
         gauges::Gauges,
         journal::{AppendError, Draft, Journal},
         settings::FREE_BYTES_MIN,
         shard::{Kept, Pending, Shard},
         space::Room,
+        tail::Tail,
     },
 };
 

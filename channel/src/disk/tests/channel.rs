@@ -150,7 +150,7 @@ async fn every_bound_is_kept_and_counted() {
     let settings =
         DiskSettings { events_max: 30, bytes_max: 100 << 10, event_bytes_max: 5000, ..SETTINGS() };
     let channel = open(&Simulated::new(), settings, &Budget::new(1 << 20));
-    for number in 0..20 {
+    for number in 0..12 {
         publish(&channel, number, 4000).await.unwrap();
     }
     let refused = async |len| publish(&channel, 100, len).await.unwrap_err();
@@ -263,5 +263,74 @@ async fn publishes_of_many_tasks_share_syncs_and_are_all_answered() {
     end(channel).await;
     let channel = open(&disk, SETTINGS(), &Budget::new(64 << 20));
     assert_eq!(channel.depth().events, 64 * (50 + 8));
+    end(channel).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_nothing_holds_up_no_other_even_when_keys_move() {
+    const EVENTS: u64 = 2000;
+    let settings = DiskSettings { read_ahead_bytes_max: 64 << 10, ..SETTINGS() };
+    let channel = open(&Simulated::new(), settings, &Budget::new(1 << 20));
+    let keyed = |number: u64| {
+        let mut draft = event(number, 300).edit();
+        draft.set("partitionkey", &format!("k{}", number % 5));
+        Batch::from_iter([draft.finish().unwrap()])
+    };
+    for number in 0..EVENTS {
+        let worker = usize::try_from(number % 2).unwrap();
+        channel.publish(worker, keyed(number)).await.unwrap();
+    }
+    let mut readers = [channel.reader(0), channel.reader(1)];
+    let mut seen = BTreeSet::new();
+    // Only the first worker takes anything.
+    while seen.len() < 500 {
+        let lease = next(&mut *readers[0]).await;
+        assert!(seen.insert(number(&lease)) && number(&lease).is_multiple_of(2));
+        lease.settle();
+    }
+    channel.keep_keys_together(true);
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while u64::try_from(seen.len()).unwrap() < EVENTS {
+            for reader in &mut readers {
+                loop {
+                    let lease = poll_fn(|cx| reader.poll_lend(cx));
+                    let lease = tokio::time::timeout(Duration::from_millis(50), lease).await;
+                    let Ok(Some(lease)) = lease else { break };
+                    assert!(seen.insert(number(&lease)), "{} was lent twice", number(&lease));
+                    lease.settle();
+                }
+            }
+        }
+    })
+    .await
+    .expect("everything is lent");
+    assert_eq!(channel.depth(), crate::Depth::default());
+    end(channel).await;
+}
+
+#[tokio::test]
+async fn keys_stay_together_after_a_restart() {
+    let disk = Simulated::new();
+    let channel = open(&disk, SETTINGS(), &Budget::new(1 << 20));
+    for number in 0..100 {
+        let mut draft = event(number, 10).edit();
+        draft.set("partitionkey", &format!("k{}", number % 5));
+        let some = Batch::from_iter([draft.finish().unwrap()]);
+        channel.publish(usize::try_from(number % 2).unwrap(), some).await.unwrap();
+    }
+    end(channel).await;
+    let channel = open(&disk, SETTINGS(), &Budget::new(1 << 20));
+    channel.keep_keys_together(true);
+    let mut readers = [channel.reader(0), channel.reader(1)];
+    for (worker, reader) in readers.iter_mut().enumerate() {
+        loop {
+            let lease = poll_fn(|cx| reader.poll_lend(cx));
+            let lease = tokio::time::timeout(Duration::from_millis(100), lease).await;
+            let Ok(Some(lease)) = lease else { break };
+            assert_eq!(crate::key_worker(lease.event(), 2), worker);
+            lease.settle();
+        }
+    }
+    assert_eq!(channel.depth().events, 0);
     end(channel).await;
 }

@@ -1,7 +1,9 @@
 //! Tests of the disk channel on a simulated disk.
 
+mod any_order;
 mod channel;
 mod journal;
+mod overflow;
 mod waiting;
 
 use bytes::Bytes;
