@@ -121,20 +121,7 @@ impl Process {
         let events_at = address(&sockets, settings.listen);
         let admin_at = address(&admin, settings.admin);
 
-        let limits = &settings.ingress;
-        let shared = Shared {
-            gates: Arc::new(ArcSwap::default()),
-            limits: limits.clone(),
-            connections: Connections::new(
-                limits.connections_max,
-                limits.connections_per_address_max,
-            ),
-            draining: Arc::new(AtomicBool::new(false)),
-            stop_accepting: CancellationToken::new(),
-            stop: CancellationToken::new(),
-            settings: settings.delivery,
-            client: settings.client.clone(),
-        };
+        let shared = shared(&settings);
         let mut mailboxes = Vec::new();
         let mut workers = Vec::new();
         for index in 0..settings.workers {
@@ -351,6 +338,21 @@ fn waiting(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
     let brokers = inventory.brokers.values().flatten().filter(|broker| broker.fanout.outlives);
     brokers.map(BrokerState::stored).sum()
+}
+
+/// What all workers are given.
+fn shared(settings: &Settings) -> Shared {
+    let limits = &settings.ingress;
+    Shared {
+        gates: Arc::new(ArcSwap::default()),
+        limits: limits.clone(),
+        connections: Connections::new(limits.connections_max, limits.connections_per_address_max),
+        draining: Arc::new(AtomicBool::new(false)),
+        stop_accepting: CancellationToken::new(),
+        stop: CancellationToken::new(),
+        settings: settings.delivery,
+        client: settings.client.clone(),
+    }
 }
 
 /// Opens the data folder before anything else does, when brokers that ask for nothing are kept there.

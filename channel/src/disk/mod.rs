@@ -18,14 +18,14 @@
 //! What there is no room for in memory is read back from the log, in order, by a second thread, as is
 //! everything that was not settled when the channel is opened. A third thread owns the database (redb):
 //! it stores what is put to overflows and the ledger with one commit, and reads ahead what is due.
-//! Settled events and rows are written down with the next group or commit, a second later at most: a
+//! Settled events and rows are written down with the next group or commit, 0.1 s later at most: a
 //! crash before that lends them again.
 //!
 //! # Promises and limits
 //!
 //! - What was acknowledged survives a loss of power ([`Strength::Power`](crate::Strength::Power)), if
 //!   the disk keeps what it synced. A publish of several events is there whole or not at all.
-//! - After any error of a write or a sync nothing more is written or taken: [`Disk::failed`] says why,
+//! - After any error of a write or a sync nothing more is written or taken: [`Channel::failure`](crate::Channel::failure) says why,
 //!   and the process should end. The next one finds out what is on the disk. Publishes that were on
 //!   their way are answered with [`PublishError::Unknown`](crate::PublishError::Unknown).
 //! - A group that a crash tore is cut from the end of the log. A group that is not as it was written,

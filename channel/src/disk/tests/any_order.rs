@@ -91,7 +91,7 @@ async fn run(seed: u64) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while (settled.len() as u64) < published {
         assert!(Instant::now() < deadline, "seed {seed}: lost, {} of {published}", settled.len());
-        assert_eq!(channel.failed(), None, "seed {seed}");
+        assert_eq!(channel.failure(), None, "seed {seed}");
         for reader in &mut readers {
             while let Some(lease) = poll(&mut **reader) {
                 let number: u64 = lease.event().id().parse().unwrap();
