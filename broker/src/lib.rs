@@ -55,6 +55,7 @@
 //! [`ingress`], then [`admin`].
 
 pub mod admin;
+pub mod books;
 pub mod channels;
 pub mod check;
 pub mod cli;
