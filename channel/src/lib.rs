@@ -1,8 +1,9 @@
 //! A place events can be put, kept, and taken back from.
 //!
 //! Here is what the other rooms share: the [`Event`], its forms on the wire ([`binding`]), the
-//! contract of every backend ([`Channel`]) with the one backend there is so far ([`memory`]),
-//! anything that takes an event ([`Sink`]), and how users name one ([`Destination`]).
+//! contract of every backend ([`Channel`], and [`Overflow`] and [`Ledger`] beside it) with its four
+//! backends ([`memory`], [`disk`], [`kafka`], [`nats`]), anything that takes an event ([`Sink`]), and
+//! how users name one ([`Destination`]).
 //!
 //! # Promises
 //!
@@ -20,8 +21,10 @@
 //!
 //! | what | default | at the limit |
 //! | --- | --- | --- |
-//! | events stored and not settled, per channel | 200,000 | [`PublishError::Full`] with a time to come back |
-//! | bytes of the events of one channel, and of all | set by the process | [`PublishError::Full`] |
+//! | events stored and not settled, in memory | 200,000 | [`PublishError::Full`] with a time to come back |
+//! | bytes of the events of one memory channel, and of all channels | set by the process | [`PublishError::Full`] |
+//! | bytes of a log on disk, and what the disk must keep free | [`DiskSettings`] | [`PublishError::Full`] |
+//! | messages and bytes of a stream | [`NatsPlan`] | [`PublishError::Full`] |
 //! | one event, attributes and data | 1 MiB + 64 KiB | [`PublishError::TooLarge`] |
 //! | one attribute's value | 4 KiB | [`Invalid`] |
 //! | an attribute's name | 64 characters | [`Invalid`] |
@@ -29,7 +32,8 @@
 //! | events of a batch | 1,000 | [`binding::DecodeError::TooManyEvents`] |
 //! | JSON inside JSON | 64 levels | [`binding::DecodeError::TooDeep`] |
 //!
-//! Names come from [`MemoryLimits`] and [`binding::Limits`].
+//! Names come from [`MemoryLimits`], [`DiskSettings`], [`KafkaSettings`], [`NatsPlan`] and
+//! [`binding::Limits`]; what a server refuses by its own limits is told with the server's words.
 //!
 //! # Why not the SDK's event
 //!
@@ -39,7 +43,9 @@
 //! # Reading order
 //!
 //! `event` and `draft` (an event, and one in the making), `rules` (what CloudEvents asks of
-//! attributes), [`binding`], `channel` (the contract), [`memory`], `budget`, `sink`, `destination`.
+//! attributes), [`binding`], `channel`, `publish` and `lease` (the contract of the log), `overflow` (of
+//! what waits for one trigger), `ledger` (of what is noted), [`memory`], `record` (an event as bytes),
+//! [`disk`], [`kafka`], [`nats`], `budget`, `sink`, `destination`.
 
 mod attributes;
 pub mod binding;
@@ -84,7 +90,7 @@ pub use lease::{Beside, Home, Lease};
 pub use ledger::{Change, Ledger, Watch};
 pub use memory::{Memory, MemoryLimits};
 pub use name::Name;
-pub use nats::{Nats, NatsPlan, NatsSettings, NatsSpec};
+pub use nats::{Nats, NatsPlan, NatsSettings};
 pub use overflow::{Envelope, Overflow, Waiting};
 pub use publish::{Publish, PublishError, Published};
 pub use sink::{Refusal, Sink, Stored};

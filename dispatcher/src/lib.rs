@@ -9,7 +9,8 @@
 //! - A lease is settled when the last trigger that wanted its event has brought it to an end. Deliveries
 //!   are at least once.
 //! - A slow or failing subscriber costs its neighbours nothing: a trigger has its own concurrency and its
-//!   own share of what may wait.
+//!   own share of what may wait. What has not ended soon leaves the log for the trigger's overflow, with
+//!   its attempts and when it is due; on a durable channel it costs no heap there.
 //! - Events of one key reach an ordered trigger one after the other: the next is sent when the one before
 //!   it has reached its end. Others are delivered in no promised order.
 //! - What happens to an event is decided by pure functions ([`filter`], [`breaker`], `outcome`, `retry`,
@@ -37,9 +38,10 @@
 //!
 //! # Reading order
 //!
-//! [`Worker::read`] (the loop), [`filter`] and [`route`] (who wants it), [`lane`] (when), [`delivery`]
-//! (one event, one subscriber) with `outcome` and `retry`, [`http`] (the request), [`reply`],
-//! [`dead_letter`]. What users write is in `spec`, what it comes to in `plan`.
+//! [`Worker::read`] (the loop), [`filter`] and [`route`] (who wants it), `lanes` and [`lane`] (when, and
+//! what waits in the overflow), [`delivery`] (one event, one subscriber) with `outcome` and `retry`,
+//! [`http`] (the request), [`reply`], [`dead_letter`], `notes` (what is kept of a trigger in the
+//! ledger). What users write is in `spec`, what it comes to in `plan`.
 
 mod attempt;
 pub mod breaker;

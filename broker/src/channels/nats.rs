@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use channel::{
     Budget, Name, Nats, NatsPlan, NatsSettings,
-    nats::{NatsTls, OpenError, PlacementSpec, Retention, Secret, Storage},
+    nats::{NatsTls, OpenError, Placement, Retention, Secret, Storage},
 };
 
 use super::{Backends, OpenFailure, Opened, not_configured};
@@ -76,7 +76,10 @@ fn plan(spec: &NatsChannelSpec) -> NatsPlan {
     NatsPlan {
         stream_name: spec.stream.override_name.clone(),
         messages_max: count(config.max_msgs),
-        bytes_max: count(config.max_bytes).or(defaults.bytes_max),
+        bytes_max: match config.max_bytes {
+            Some(-1) => None,
+            bytes => count(bytes).or(defaults.bytes_max),
+        },
         message_bytes_max: count(config.max_msg_size.map(i64::from)),
         storage: match config.storage {
             Some(spec::Storage::Memory) => Storage::Memory,
@@ -86,7 +89,7 @@ fn plan(spec: &NatsChannelSpec) -> NatsPlan {
             .and_then(|replicas| usize::try_from(replicas).ok())
             .unwrap_or(defaults.replicas),
         duplicate_window: length(config.duplicate_window).unwrap_or(defaults.duplicate_window),
-        placement: config.placement.as_ref().map(|placement| PlacementSpec {
+        placement: config.placement.as_ref().map(|placement| Placement {
             cluster: placement.cluster.clone(),
             tags: placement.tags.clone(),
         }),
@@ -96,6 +99,6 @@ fn plan(spec: &NatsChannelSpec) -> NatsPlan {
         },
         ack_wait: length(consumer.ack_wait).unwrap_or(defaults.ack_wait),
         unacked_max: count(consumer.max_ack_pending.map(i64::from)).unwrap_or(defaults.unacked_max),
-        additional_subjects: Vec::new(),
+        additional_subjects: config.additional_subjects.clone(),
     }
 }

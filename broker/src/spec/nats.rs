@@ -7,6 +7,8 @@
 //! deliveries or begins somewhere in the middle, lose events behind the program's back. Who asks
 //! for one of these is told so, rather than given something else.
 
+use std::time::Duration;
+
 use ::channel::Invalid;
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -14,6 +16,10 @@ use super::GoDuration;
 
 /// Most copies of a stream that JetStream keeps.
 const REPLICAS_MAX: i32 = 5;
+/// Less would not hold the attributes of an event.
+const MESSAGE_BYTES_MIN: i32 = 4096;
+/// Less leaves no time to say that an event is still under way.
+const ACK_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// `spec` of a `messaging.knative.dev` NatsJetStreamChannel. What is not given is the backend's.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -44,7 +50,7 @@ pub struct NatsStreamSpec {
 pub struct NatsStreamConfig {
     /// Most messages; -1 for any number.
     pub max_msgs: Option<i64>,
-    /// Most bytes.
+    /// Most bytes; -1 for any number.
     pub max_bytes: Option<i64>,
     /// How long messages are kept.
     pub max_age: Option<GoDuration>,
@@ -66,7 +72,8 @@ pub struct NatsStreamConfig {
     pub max_consumers: Option<i32>,
     /// Only `false` is taken.
     pub no_ack: Option<bool>,
-    pub(crate) additional_subjects: Vec<String>,
+    /// Further subjects that the stream keeps: what other clients publish on them is delivered.
+    pub additional_subjects: Vec<String>,
     pub(crate) mirror: Option<IgnoredAny>,
     pub(crate) sources: Vec<IgnoredAny>,
 }
@@ -195,6 +202,13 @@ fn is_of_stream_name(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '-' | '_')
 }
 
+/// What a stream can be given to keep: tokens between dots, none of them of the server's own.
+fn is_subject(text: &str) -> bool {
+    text.split('.').all(|token| !token.is_empty())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !text.starts_with('$')
+}
+
 /// The rules that a mapping at `path` has broken.
 struct Rules<'a> {
     path: String,
@@ -234,8 +248,8 @@ impl NatsStreamConfig {
             ),
             (
                 "additionalSubjects",
-                !self.additional_subjects.is_empty(),
-                "must be left out: nothing would take what is published on them",
+                !self.additional_subjects.iter().all(|it| is_subject(it)),
+                "must be subjects like orders.new or orders.>",
             ),
             (
                 "mirror",
@@ -250,10 +264,14 @@ impl NatsStreamConfig {
             ("maxMsgs", self.max_msgs.is_some_and(|it| it < -1), "must be more than zero, or -1"),
             (
                 "maxBytes",
-                self.max_bytes.is_some_and(|it| it < 0),
-                "must be more than zero: without a bound a stream fills its server's disk",
+                self.max_bytes.is_some_and(|it| it < -1),
+                "must be more than zero, or -1 for any number",
             ),
-            ("maxMsgSize", self.max_msg_size.is_some_and(|it| it < 0), "must be more than zero"),
+            (
+                "maxMsgSize",
+                self.max_msg_size.is_some_and(|it| it != 0 && it < MESSAGE_BYTES_MIN),
+                "must be 4096 at least, to hold the attributes of an event",
+            ),
             (
                 "replicas",
                 self.replicas.is_some_and(|it| !(0..=REPLICAS_MAX).contains(&it)),
@@ -319,6 +337,11 @@ impl NatsConsumerSpec {
             ("fetchBatchSize", self.fetch_batch_size.is_some_and(|it| it != 0), by_room),
             ("fetchMaxWait", self.fetch_max_wait.is_some(), by_room),
             (
+                "ackWait",
+                self.ack_wait.is_some_and(|it| !it.0.is_zero() && it.0 < ACK_WAIT_MIN),
+                "must be 1s at least",
+            ),
+            (
                 "maxAckPending",
                 self.max_ack_pending.is_some_and(|it| it < 0),
                 "must be more than zero",
@@ -332,8 +355,6 @@ impl NatsConsumerSpec {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn problems(json: &str) -> Vec<String> {
@@ -349,7 +370,7 @@ mod tests {
             "stream": {"overrideName": "ORDERS", "config": {
                 "maxMsgs": -1, "maxBytes": 1048576, "maxAge": "24h", "maxMsgSize": 65536,
                 "storage": "File", "replicas": 3, "duplicateWindow": "2m0s", "retention": "Limits",
-                "discard": "New", "placement": {"cluster": "c", "tags": ["ssd"]}}},
+                "discard": "New", "additionalSubjects": ["orders.>"], "placement": {"cluster": "c", "tags": ["ssd"]}}},
             "consumerConfigTemplate": {"ackWait": "30s", "maxAckPending": 500,
                 "deliverPolicy": "All", "replayPolicy": "Instant", "consumerType": "pull",
                 "maxDeliver": -1},
@@ -369,11 +390,17 @@ mod tests {
             (stream(r#""discard": "Old""#), "spec.stream.config.discard: must be New"),
             (stream(r#""noAck": true"#), "spec.stream.config.noAck: must be false"),
             (stream(r#""maxConsumers": 3"#), "spec.stream.config.maxConsumers: must be -1"),
-            (stream(r#""maxBytes": -1"#), "spec.stream.config.maxBytes: must be more"),
+            (stream(r#""maxBytes": -2"#), "spec.stream.config.maxBytes: must be more"),
+            (stream(r#""maxMsgSize": 10"#), "spec.stream.config.maxMsgSize: must be 4096"),
+            (consumer(r#""ackWait": "10ms""#), "spec.consumerConfigTemplate.ackWait: must be 1s"),
             (stream(r#""replicas": 6"#), "spec.stream.config.replicas: must be from 1 to 5"),
             (stream(r#""mirror": {"name": "x"}"#), "spec.stream.config.mirror: must be left out"),
             (stream(r#""sources": [{}]"#), "spec.stream.config.sources: must be left out"),
-            (stream(r#""additionalSubjects": ["a"]"#), "spec.stream.config.additionalSubjects: "),
+            (
+                stream(r#""additionalSubjects": ["a", "$JS.API"]"#),
+                "spec.stream.config.additionalSubjects: must be subjects",
+            ),
+            (stream(r#""additionalSubjects": ["a..b"]"#), "spec.stream.config.additionalSub"),
             (
                 stream(r#""maxAge": "1m", "duplicateWindow": "2m""#),
                 "spec.stream.config.duplicateWindow: must not be longer than maxAge",

@@ -62,8 +62,5 @@ mod watermark;
 
 pub use channel::Nats;
 pub use error::OpenError;
-pub use plan::{
-    ConsumerSpec, NatsPlan, NatsSpec, PlacementSpec, Retention, Storage, StreamConfigSpec,
-    StreamSpec,
-};
+pub use plan::{NatsPlan, Placement, Retention, Storage};
 pub use settings::{NatsSettings, NatsTls, Secret};

@@ -8,7 +8,10 @@ use harness::eventually;
 use harness::servers::nats::Options;
 use serde_json::{Value, json};
 
-use super::{event_of, fresh_name, next, open, other, other_publishes, plan, publish, server};
+use super::{
+    NatsPlan, beside, event_of, fresh_name, named, next, open, other, other_publishes, publish,
+    server,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -16,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn what_another_client_writes_is_delivered() {
     let test = "what_another_client_writes_is_delivered";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"stream": {"config": {"additionalSubjects": ["orders.>"]}}}));
+    let plan = beside("orders.>");
     let channel = open(&server, &plan, &fresh_name()).await;
     let mut reader = channel.reader(0);
     let least = |more: Value| {
@@ -47,7 +50,7 @@ async fn what_another_client_writes_is_delivered() {
 async fn another_client_reads_what_we_write() {
     let test = "another_client_reads_what_we_write";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"stream": {"overrideName": "ORDERS"}}));
+    let plan = named("ORDERS");
     let channel = open(&server, &plan, &fresh_name()).await;
     let mut draft = event_of("1", "hello").edit();
     draft.push_wire("traffic", "Euro%20%E2%82%AC".as_bytes()).unwrap();
@@ -75,7 +78,7 @@ async fn another_client_reads_what_we_write() {
 async fn garbage_is_lent_with_its_reason_and_stops_nothing() {
     let test = "garbage_is_lent_with_its_reason_and_stops_nothing";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"stream": {"config": {"additionalSubjects": ["orders.>"]}}}));
+    let plan = beside("orders.>");
     let channel = open(&server, &plan, &fresh_name()).await;
     let mut reader = channel.reader(0);
     for (headers, payload) in [
@@ -104,9 +107,7 @@ async fn garbage_is_lent_with_its_reason_and_stops_nothing() {
 async fn headers_that_no_client_should_write_stop_nothing() {
     let test = "headers_that_no_client_should_write_stop_nothing";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({
-        "stream": {"config": {"additionalSubjects": ["orders.>"]}},
-        "consumerConfigTemplate": {"ackWait": "1s"}}));
+    let plan = NatsPlan { ack_wait: Duration::from_secs(1), ..beside("orders.>") };
     let channel = open(&server, &plan, &fresh_name()).await;
     let mut reader = channel.reader(0);
     for (n, block) in [
@@ -150,7 +151,7 @@ async fn headers_that_no_client_should_write_stop_nothing() {
 async fn a_message_that_ends_the_client_is_said_and_does_not_end_the_next_one() {
     let test = "a_message_that_ends_the_client_is_said_and_does_not_end_the_next_one";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"stream": {"config": {"additionalSubjects": ["orders.>"]}}}));
+    let plan = beside("orders.>");
     let name = fresh_name();
     let channel = open(&server, &plan, &name).await;
     let headers = STANDARD.encode(b"NATS/1.0\r\nce-id: a\rb\r\n\r\n");

@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::{event, fresh_name, next, other, plan, publish, server, settings};
+use super::{event, fresh_name, named, next, other, publish, server, settings};
 
 /// A pair made for these tests alone.
 const NKEY: &str = "UBJS4HVO74SDH2O5F3W6JZQC3GMVUW6NSKQT4EB5HIMVKIA5XFT7LA7U";
@@ -138,12 +138,12 @@ async fn what_is_wrong_is_said_in_one_line() {
         "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_age": 0, "num_replicas": 1,
         "discard": "new"});
     other(&server, "ask", &["$JS.API.STREAM.CREATE.QUEUE", &queue.to_string()]).await;
-    let taken = plan(json!({"stream": {"overrideName": "QUEUE"}}));
+    let taken = named("QUEUE");
     let error = try_open(&settings(&server), &taken).await.unwrap_err();
     let told = "stream QUEUE: retention is WorkQueue, and must be Limits";
     assert_eq!(error.to_string(), told);
 
-    let three = plan(json!({"stream": {"config": {"replicas": 3}}}));
+    let three = NatsPlan { replicas: 3, ..NatsPlan::default() };
     let error = try_open(&settings(&server), &three).await.unwrap_err();
     assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
 }

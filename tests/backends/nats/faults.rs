@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    Batch, end, event, event_of, fresh_name, next, open, other, plan, publish, server, settings,
+    Batch, NatsPlan, ack_wait, end, event, event_of, fresh_name, named, next, open, other, publish,
+    server, settings,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,7 +87,7 @@ async fn a_server_that_is_killed_loses_nothing_it_told_stored() {
     let options = Options { sync_always: true, ..Options::default() };
     let Some(mut server) = server(test, &options).await else { return };
     let name = fresh_name();
-    let short = plan(json!({"consumerConfigTemplate": {"ackWait": "2s"}}));
+    let short = ack_wait(2);
     let channel = open(&server, &short, &name).await;
     let sent = through(&channel, pick(Duration::from_secs(5), Duration::from_secs(60)), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -104,7 +105,7 @@ async fn a_server_that_is_killed_loses_nothing_it_told_stored() {
 async fn a_server_that_stands_still_makes_outcomes_unknown_and_loses_nothing() {
     let test = "a_server_that_stands_still_makes_outcomes_unknown_and_loses_nothing";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let channel = open(&server, &plan(json!({})), &fresh_name()).await;
+    let channel = open(&server, &NatsPlan::default(), &fresh_name()).await;
     let sent = through(&channel, Duration::from_secs(8), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         server.freeze();
@@ -122,7 +123,7 @@ async fn a_server_that_stands_still_makes_outcomes_unknown_and_loses_nothing() {
 async fn what_was_settled_while_the_server_was_away_does_not_come_again() {
     let test = "what_was_settled_while_the_server_was_away_does_not_come_again";
     let Some(mut server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"consumerConfigTemplate": {"ackWait": "1s"}}));
+    let plan = ack_wait(1);
     let name = fresh_name();
     let channel = open(&server, &plan, &name).await;
     let mut reader = channel.reader(0);
@@ -156,7 +157,7 @@ async fn publish_until_stored(channel: &Nats, id: &str) {
 async fn a_lease_that_is_held_for_longer_than_the_ack_wait_does_not_come_again() {
     let test = "a_lease_that_is_held_for_longer_than_the_ack_wait_does_not_come_again";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"consumerConfigTemplate": {"ackWait": "1s"}}));
+    let plan = ack_wait(1);
     let name = fresh_name();
     let (channel, replica) = (open(&server, &plan, &name).await, open(&server, &plan, &name).await);
     let (mut reader, mut other) = (channel.reader(0), replica.reader(0));
@@ -176,9 +177,10 @@ async fn a_lease_that_is_held_for_longer_than_the_ack_wait_does_not_come_again()
 async fn a_full_stream_refuses_and_makes_room_of_what_is_settled() {
     let test = "a_full_stream_refuses_and_makes_room_of_what_is_settled";
     let Some(server) = server(test, &Options::default()).await else { return };
-    for limit in ["maxMsgs", "maxBytes"] {
-        let value = if limit == "maxMsgs" { 20 } else { 20_000 };
-        let plan = plan(json!({"stream": {"config": {limit: value}}}));
+    for (limit, plan) in [
+        ("maxMsgs", NatsPlan { messages_max: Some(20), ..NatsPlan::default() }),
+        ("maxBytes", NatsPlan { bytes_max: Some(20_000), ..NatsPlan::default() }),
+    ] {
         let channel = open(&server, &plan, &fresh_name()).await;
         let mut reader = channel.reader(0);
         let mut stored = BTreeSet::new();
@@ -206,7 +208,7 @@ async fn a_full_stream_refuses_and_makes_room_of_what_is_settled() {
 async fn a_consumer_that_is_deleted_is_made_again_and_loses_nothing() {
     let test = "a_consumer_that_is_deleted_is_made_again_and_loses_nothing";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"stream": {"overrideName": "LOG"}}));
+    let plan = named("LOG");
     let channel = open(&server, &plan, &fresh_name()).await;
     let mut reader = channel.reader(0);
     let mut before = BTreeSet::new();
@@ -238,7 +240,7 @@ async fn a_consumer_that_is_deleted_is_made_again_and_loses_nothing() {
 async fn a_stream_that_is_changed_behind_our_back_is_reported_by_its_field() {
     let test = "a_stream_that_is_changed_behind_our_back_is_reported_by_its_field";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"stream": {"overrideName": "LOG"}}));
+    let plan = named("LOG");
     let name = fresh_name();
     let channel = open(&server, &plan, &name).await;
     let found = other(&server, "ask", &["$JS.API.STREAM.INFO.LOG", ""]).await;
@@ -258,11 +260,11 @@ async fn an_event_that_the_server_would_not_take_is_refused_before() {
     let test = "an_event_that_the_server_would_not_take_is_refused_before";
     let options = Options { max_payload: Some(256 << 10), ..Options::default() };
     let Some(server) = server(test, &options).await else { return };
-    for (spec, limit) in [
-        (json!({}), (256 << 10) - (72 << 10)),
-        (json!({"stream": {"config": {"maxMsgSize": 10_000}}}), 10_000 - 1024),
-    ] {
-        let channel = open(&server, &plan(spec), &fresh_name()).await;
+    for (message_bytes_max, limit) in
+        [(None, (256 << 10) - (72 << 10)), (Some(10_000), 10_000 - 1024)]
+    {
+        let plan = NatsPlan { message_bytes_max, ..NatsPlan::default() };
+        let channel = open(&server, &plan, &fresh_name()).await;
         assert_eq!(channel.event_bytes_max(), limit);
         let with_data = |bytes: usize| {
             let mut draft = event("1").edit();
@@ -282,7 +284,7 @@ async fn an_event_that_the_server_would_not_take_is_refused_before() {
 async fn an_event_that_is_sent_twice_is_stored_once_and_of_two_sources_twice() {
     let test = "an_event_that_is_sent_twice_is_stored_once_and_of_two_sources_twice";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let channel = open(&server, &plan(json!({})), &fresh_name()).await;
+    let channel = open(&server, &NatsPlan::default(), &fresh_name()).await;
     let first = publish(&channel, event("1")).await.unwrap();
     assert_eq!(publish(&channel, event("1")).await.unwrap(), first);
     assert_eq!(channel.duplicates(), 1);
@@ -300,7 +302,7 @@ async fn an_event_that_is_sent_twice_is_stored_once_and_of_two_sources_twice() {
 async fn publishes_are_stored_in_the_order_of_the_calls() {
     let test = "publishes_are_stored_in_the_order_of_the_calls";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let channel = open(&server, &plan(json!({})), &fresh_name()).await;
+    let channel = open(&server, &NatsPlan::default(), &fresh_name()).await;
     let mut sent: Vec<Publish> = Vec::new();
     for n in 0..500 {
         sent.push(channel.publish(0, Batch::from_iter([event(&n.to_string())])));
@@ -321,9 +323,12 @@ async fn the_end_of_a_leader_of_three_loses_nothing() {
     }
     let mut three = Server::start_three(&Options::default()).await;
     let name = Name::new("tests", "replicated");
-    let replicated = plan(json!({
-        "stream": {"overrideName": "LOG", "config": {"replicas": 3, "maxBytes": 64 << 20}},
-        "consumerConfigTemplate": {"ackWait": "2s"}}));
+    let replicated = NatsPlan {
+        replicas: 3,
+        bytes_max: Some(64 << 20),
+        ack_wait: Duration::from_secs(2),
+        ..named("LOG")
+    };
     let urls: Vec<String> = three.iter().map(Server::url).collect();
     let settings = channel::NatsSettings { url: urls.join(","), ..settings(&three[0]) };
     // A cluster that has just come up has no leader yet.

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use channel::{
-    Batch, Budget, Channel, Data, Draft, Event, Lease, Name, Nats, NatsPlan, NatsSettings,
-    NatsSpec, Reader, SpecVersion,
+    Batch, Budget, Channel, Data, Draft, Event, Lease, Name, Nats, NatsPlan, NatsSettings, Reader,
+    SpecVersion,
     contract::{self, Backend, Wanted},
 };
 use harness::say_not_run;
 use harness::servers::nats::{self, Nats as Server, Options};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 
 /// A server that may be there.
@@ -39,9 +39,19 @@ fn settings(server: &Server) -> NatsSettings {
     NatsSettings { url: server.url(), ..NatsSettings::default() }
 }
 
-fn plan(spec: Value) -> NatsPlan {
-    let spec: NatsSpec = serde_json::from_value(spec).unwrap();
-    NatsPlan::new(&spec).unwrap()
+/// A stream that keeps `subject` too.
+fn beside(subject: &str) -> NatsPlan {
+    NatsPlan { additional_subjects: vec![subject.into()], ..NatsPlan::default() }
+}
+
+/// A stream of that name.
+fn named(stream: &str) -> NatsPlan {
+    NatsPlan { stream_name: Some(stream.into()), ..NatsPlan::default() }
+}
+
+/// A consumer that waits as long for a sign of life.
+fn ack_wait(seconds: u64) -> NatsPlan {
+    NatsPlan { ack_wait: Duration::from_secs(seconds), ..NatsPlan::default() }
 }
 
 async fn open(server: &Server, plan: &NatsPlan, name: &Name) -> Arc<Nats> {
@@ -108,7 +118,7 @@ struct OnNats {
 impl OnNats {
     async fn open(&self, name: Name, wanted: Wanted) -> Arc<dyn Channel> {
         let (settings, budget) = (settings(&self.server), Budget::new(64 << 20));
-        let plan = plan(json!({"stream": {"config": {"maxBytes": 64 << 20}}}));
+        let plan = NatsPlan { bytes_max: Some(64 << 20), ..NatsPlan::default() };
         let opened =
             Nats::open(&settings, &plan, &name, wanted.workers, budget, &self.control).await;
         let channel: Arc<dyn Channel> = opened.unwrap();

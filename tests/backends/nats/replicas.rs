@@ -8,15 +8,14 @@ use bytes::Bytes;
 use channel::{Change, Channel as _, Envelope, Name, Waiting, clock};
 use harness::eventually;
 use harness::servers::nats::Options;
-use serde_json::json;
 
-use super::{event, fresh_name, next, open, other, plan, publish, server};
+use super::{NatsPlan, ack_wait, event, fresh_name, next, open, other, publish, server};
 
 #[tokio::test]
 async fn two_channels_share_the_events_and_the_end_of_one_loses_none() {
     let test = "two_channels_share_the_events_and_the_end_of_one_loses_none";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"consumerConfigTemplate": {"ackWait": "2s"}}));
+    let plan = ack_wait(2);
     let name = fresh_name();
     let (one, two) = (open(&server, &plan, &name).await, open(&server, &plan, &name).await);
     let (mut of_one, mut of_two) = (one.reader(0), two.reader(0));
@@ -66,7 +65,7 @@ fn waiting(id: &str, delay: Duration) -> Waiting {
 async fn what_waits_is_delivered_by_another_replica_and_then_gone_from_the_server() {
     let test = "what_waits_is_delivered_by_another_replica_and_then_gone_from_the_server";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let plan = plan(json!({"consumerConfigTemplate": {"ackWait": "2s"}}));
+    let plan = ack_wait(2);
     let (name, trigger) = (fresh_name(), Name::new("n", "t"));
     let (one, two) = (open(&server, &plan, &name).await, open(&server, &plan, &name).await);
     let of_one = one.overflow(&trigger, false);
@@ -107,7 +106,7 @@ async fn what_waits_is_delivered_by_another_replica_and_then_gone_from_the_serve
 async fn what_is_put_twice_with_another_attempt_waits_twice() {
     let test = "what_is_put_twice_with_another_attempt_waits_twice";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let channel = open(&server, &plan(json!({})), &fresh_name()).await;
+    let channel = open(&server, &NatsPlan::default(), &fresh_name()).await;
     let overflow = channel.overflow(&Name::new("n", "t"), false);
     let mut reader = overflow.reader(0);
     for _ in 0..3 {
@@ -123,7 +122,7 @@ async fn what_is_put_twice_with_another_attempt_waits_twice() {
 async fn notes_of_one_replica_are_told_to_the_other() {
     let test = "notes_of_one_replica_are_told_to_the_other";
     let Some(mut server) = server(test, &Options::default()).await else { return };
-    let (plan, name) = (plan(json!({})), fresh_name());
+    let (plan, name) = (NatsPlan::default(), fresh_name());
     let (one, two) = (open(&server, &plan, &name).await, open(&server, &plan, &name).await);
     let (one, two) = (one.ledger().unwrap(), two.ledger().unwrap());
     assert!(one.is_shared());
@@ -149,7 +148,7 @@ async fn notes_of_one_replica_are_told_to_the_other() {
 async fn the_end_comes_by_the_deadline_when_the_server_stands_still() {
     let test = "the_end_comes_by_the_deadline_when_the_server_stands_still";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let channel = open(&server, &plan(json!({})), &fresh_name()).await;
+    let channel = open(&server, &NatsPlan::default(), &fresh_name()).await;
     let mut reader = channel.reader(0);
     publish(&channel, event("1")).await.unwrap();
     let lease = next(&mut *reader, Duration::from_secs(10)).await.expect("it was stored");
