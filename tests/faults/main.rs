@@ -11,7 +11,34 @@
     reason = "a test fails by panicking, and what did not run is said on stdout"
 )]
 
+/// Makes a test of a scenario on each channel that outlives the program.
+macro_rules! on_each_channel {
+    ($($scenario:ident: $disk:ident, $kafka:ident, $nats:ident;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $disk() {
+            $scenario(harness::Backing::Disk).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $kafka() {
+            match harness::Backing::kafka().await {
+                Ok(kafka) => $scenario(kafka).await,
+                Err(why) => harness::say_not_run(stringify!($kafka), &why),
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $nats() {
+            match harness::Backing::nats().await {
+                Ok(nats) => $scenario(nats).await,
+                Err(why) => harness::say_not_run(stringify!($nats), &why),
+            }
+        }
+    )*};
+}
+
 mod churn;
+mod deleted;
 mod garbage;
 mod killed;
 mod loops;
