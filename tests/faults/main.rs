@@ -40,9 +40,12 @@ macro_rules! on_each_channel {
 mod churn;
 mod deleted;
 mod garbage;
+mod isolation;
 mod killed;
 mod loops;
+mod order;
 mod outage;
+mod outage_stored;
 mod poison;
 mod pressure;
 mod reuse;
