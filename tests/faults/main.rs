@@ -39,6 +39,8 @@ macro_rules! on_each_channel {
 
 mod churn;
 mod deleted;
+mod folder;
+mod full;
 mod garbage;
 mod isolation;
 mod killed;
