@@ -38,19 +38,25 @@ macro_rules! on_each_channel {
 }
 
 mod churn;
+mod clock;
 mod deleted;
 mod folder;
 mod full;
+mod full_disk;
 mod garbage;
 mod isolation;
 mod killed;
 mod loops;
 mod order;
+mod other_clients;
 mod outage;
 mod outage_stored;
 mod poison;
 mod pressure;
+mod replicas;
 mod reuse;
+mod server_outage;
+mod servers;
 mod silence;
 mod sinks;
 mod slow_producers;
