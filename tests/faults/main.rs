@@ -53,6 +53,7 @@ mod outage;
 mod outage_stored;
 mod poison;
 mod pressure;
+mod pressure_stored;
 mod replicas;
 mod reuse;
 mod server_outage;
