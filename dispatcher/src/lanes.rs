@@ -151,8 +151,9 @@ impl Lanes {
         gone.iter().for_each(Lane::retire);
     }
 
+    /// Ends all lanes with their broker.
     pub(crate) fn retire(&self) {
-        self.each(|lane| lane.retire());
+        self.each(if self.fanout.outlives { Lane::abandon } else { Lane::retire });
     }
 
     pub(crate) fn each(&self, mut then: impl FnMut(&Rc<Lane>)) {

@@ -171,7 +171,8 @@ impl Worker {
         }
     }
 
-    /// Forgets a broker whose channel is gone: its lanes end as those of deleted triggers.
+    /// Forgets a broker whose channel is gone. What waits stays where it is stored, if that outlives
+    /// the process; else it is purged.
     pub fn forget(&self, broker: &Name) {
         let lanes = self.brokers.borrow_mut().remove(broker);
         if let Some(lanes) = lanes {

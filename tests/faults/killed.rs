@@ -6,9 +6,7 @@ use std::time::Duration;
 use harness::load::Load;
 use harness::oracle::Outcome;
 use harness::scene::numbered;
-use harness::{
-    Answer, Backing, Delivery, Scene, Subscriber, Trigger, eventually, pick, say_not_run,
-};
+use harness::{Answer, Backing, Delivery, Scene, Subscriber, Trigger, eventually, pick};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -130,31 +128,6 @@ async fn paused_over_restarts(on: Backing) {
     subscriber.receives(200, HEALED).await;
     running.ended(HEALED).await;
     running.evidence().await.restarted().assert();
-}
-
-macro_rules! on_each_channel {
-    ($($scenario:ident: $disk:ident, $kafka:ident, $nats:ident;)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $disk() {
-            $scenario(Backing::Disk).await;
-        }
-
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $kafka() {
-            match Backing::kafka().await {
-                Ok(kafka) => $scenario(kafka).await,
-                Err(why) => say_not_run(stringify!($kafka), &why),
-            }
-        }
-
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $nats() {
-            match Backing::nats().await {
-                Ok(nats) => $scenario(nats).await,
-                Err(why) => say_not_run(stringify!($nats), &why),
-            }
-        }
-    )*};
 }
 
 on_each_channel! {

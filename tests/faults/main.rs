@@ -11,14 +11,53 @@
     reason = "a test fails by panicking, and what did not run is said on stdout"
 )]
 
+/// Makes a test of a scenario on each channel that outlives the program.
+macro_rules! on_each_channel {
+    ($($scenario:ident: $disk:ident, $kafka:ident, $nats:ident;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $disk() {
+            $scenario(harness::Backing::Disk).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $kafka() {
+            match harness::Backing::kafka().await {
+                Ok(kafka) => $scenario(kafka).await,
+                Err(why) => harness::say_not_run(stringify!($kafka), &why),
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $nats() {
+            match harness::Backing::nats().await {
+                Ok(nats) => $scenario(nats).await,
+                Err(why) => harness::say_not_run(stringify!($nats), &why),
+            }
+        }
+    )*};
+}
+
 mod churn;
+mod clock;
+mod deleted;
+mod folder;
+mod full;
+mod full_disk;
 mod garbage;
+mod isolation;
 mod killed;
 mod loops;
+mod order;
+mod other_clients;
 mod outage;
+mod outage_stored;
 mod poison;
 mod pressure;
+mod pressure_stored;
+mod replicas;
 mod reuse;
+mod server_outage;
+mod servers;
 mod silence;
 mod sinks;
 mod slow_producers;

@@ -46,6 +46,7 @@ pub struct Setup {
     limits: Vec<Limit>,
     listen: Option<SocketAddr>,
     workers: Option<usize>,
+    data: Option<PathBuf>,
     config: Map<String, Value>,
 }
 
@@ -91,6 +92,13 @@ impl Setup {
         self
     }
 
+    /// Keeps its data in this folder instead of one of its own.
+    #[must_use]
+    pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.data = Some(folder.into());
+        self
+    }
+
     /// Asks for so many workers.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
@@ -126,23 +134,24 @@ impl Setup {
     /// Starts it and gives it back at once, ready or not.
     #[must_use]
     pub fn spawn(self) -> Starting {
-        let data = TempDir::new().expect("a temporary folder");
+        let own = TempDir::new().expect("a temporary folder");
+        let data = self.data.unwrap_or_else(|| own.path().join("data"));
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let mut args = vec!["serve".to_owned()];
         args.extend(self.paths.iter().map(|path| path.display().to_string()));
         args.extend(["--listen".to_owned(), self.listen.unwrap_or(any).to_string()]);
         args.extend(["--admin".to_owned(), any.to_string()]);
-        args.extend(["--data".to_owned(), data.path().join("data").display().to_string()]);
+        args.extend(["--data".to_owned(), data.display().to_string()]);
         args.extend(["--workers".to_owned(), self.workers.unwrap_or(2).to_string()]);
         if !self.config.is_empty() {
-            let file = data.path().join("config.yaml");
+            let file = own.path().join("config.yaml");
             fs::write(&file, yaml(&Value::Object(self.config))).expect("a writable folder");
             args.extend(["--config".to_owned(), file.display().to_string()]);
         }
         args.extend(self.args);
         let process = Process::start(&binary(), &args, &self.env, &self.limits);
         let launch = Launch { args, env: self.env, limits: self.limits };
-        Starting { process, launch, data }
+        Starting { process, launch, data, _own: own }
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -160,6 +169,7 @@ impl Setup {
             admin,
             launch: starting.launch,
             data: starting.data,
+            _own: starting._own,
         }
     }
 }
@@ -201,7 +211,8 @@ pub struct Starting {
     /// The process.
     pub process: Process,
     launch: Launch,
-    data: TempDir,
+    data: PathBuf,
+    _own: TempDir,
 }
 
 impl Starting {
@@ -239,7 +250,8 @@ pub struct Program {
     events: SocketAddr,
     admin: SocketAddr,
     launch: Launch,
-    data: TempDir,
+    data: PathBuf,
+    _own: TempDir,
 }
 
 impl Program {
@@ -293,7 +305,7 @@ impl Program {
     /// Its data folder.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.data.path().join("data")
+        self.data.clone()
     }
 
     /// Stops it in its tracks until [`Program::thaw`].

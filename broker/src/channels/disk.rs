@@ -19,8 +19,9 @@ impl Backends {
         budget: Arc<Budget>,
     ) -> Opened {
         let data = self.data().await.map_err(|error| not_opened(&error))?.clone();
-        let settings = settings(&self.settings.disk, spec);
         let (name, workers) = (name.clone(), self.workers);
+        let settings = settings(&self.settings.disk, spec);
+        let settings = within_memory(settings, budget.limit(), workers);
         let opening = tokio::task::spawn_blocking(move || {
             Disk::open(&data, &name, workers, settings, budget)
         });
@@ -46,6 +47,19 @@ fn not_opened(error: &OpenError) -> OpenFailure {
     }
 }
 
+/// Buffers beside the events themselves, smaller than usual where there is little memory: a quarter of
+/// what events may take on the way to the disk, a sixteenth on the way back.
+fn within_memory(settings: DiskSettings, bytes_max: usize, workers: usize) -> DiskSettings {
+    // Two of the largest events, so that one is written while the next one comes.
+    let least = settings.event_bytes_max.saturating_mul(2);
+    let part = |bytes: usize, usual: usize| bytes.clamp(least.min(usual), usual);
+    DiskSettings {
+        pending_bytes_max: part(bytes_max / 4 / workers.max(1), settings.pending_bytes_max),
+        read_ahead_bytes_max: part(bytes_max / 16, settings.read_ahead_bytes_max),
+        ..settings
+    }
+}
+
 /// What a broker says over what the process says.
 fn settings(of_process: &config::DiskSettings, spec: &DiskChannelSpec) -> DiskSettings {
     let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -60,5 +74,22 @@ fn settings(of_process: &config::DiskSettings, spec: &DiskChannelSpec) -> DiskSe
             spec.retention_bytes.map_or(of_process.retention_bytes, |bytes| bytes.0),
         ),
         ..DiskSettings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_memory_makes_small_buffers_and_much_the_usual_ones() {
+        let usual = DiskSettings::default();
+        assert_eq!(within_memory(usual, 256 << 20, 2), usual);
+        let small = within_memory(usual, 40 << 20, 2);
+        assert_eq!(small.pending_bytes_max, 5 << 20);
+        assert_eq!(small.read_ahead_bytes_max, 5 << 19);
+        let least = 2 * usual.event_bytes_max;
+        let tiny = within_memory(usual, 1 << 20, 64);
+        assert_eq!((tiny.pending_bytes_max, tiny.read_ahead_bytes_max), (least, least));
     }
 }

@@ -149,6 +149,9 @@ impl Controller {
         for (name, broker) in gone.iter().zip(ending) {
             if let Phase::Running(running) | Phase::Leaving { running, .. } = broker.phase {
                 running.state.channel.close();
+                if running.state.fanout.outlives {
+                    self.keep_waiting_of(name);
+                }
                 self.route(&running, Vec::new()).await;
                 self.openings.let_go(name, running.state.channel);
             }

@@ -239,6 +239,12 @@ impl Controller {
         states
     }
 
+    /// Says to the triggers of a broker that is gone that what waits is kept until it comes back.
+    fn keep_waiting_of(&self, broker: &Name) {
+        let of_broker = |known: &&Known| known.made_from.broker_name == *broker;
+        self.triggers.values().filter(of_broker).for_each(|known| known.running.usage.keep(true));
+    }
+
     /// Gives a broker its triggers, unless it has just these.
     async fn route(&self, running: &Running, triggers: Vec<Arc<Trigger>>) {
         let fanout = &running.state.fanout;

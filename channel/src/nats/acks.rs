@@ -28,7 +28,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 /// message with its consumer, and an event that comes twice is better than a place that is never free.
 const TRIES_MAX: usize = 120;
 /// Longest wait for the end of pulling before a message is given back.
-const PULLING_ENDS_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const PULLING_ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// Wait between two tries to acknowledge.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 

@@ -316,7 +316,7 @@ impl Channel for Nats {
 
     fn close(&self) {
         self.link.closing.cancel();
-        self.source.close();
+        self.source.close_at_end();
     }
 
     fn end(&self, deadline: Instant) -> Work<()> {
@@ -337,8 +337,11 @@ impl Channel for Nats {
 async fn end(link: Arc<Link>, sources: Vec<Arc<Source>>, deadline: Instant) {
     let left = || deadline.saturating_duration_since(Instant::now());
     link.closing.cancel();
+    sources.iter().for_each(|source| source.close_at_end());
     for source in &sources {
-        source.close();
+        // What came too late is given back in its order with the rest.
+        source.pulling.close();
+        drop(timeout(acks::PULLING_ENDS_WITHIN.min(left()), source.pulling.wait()).await);
         source.give_up();
     }
     link.ending.cancel();

@@ -99,6 +99,7 @@ pub(super) struct Desk {
     settled: usize,
     turn: usize,
     is_closed: bool,
+    waits_to_give_up: bool,
 }
 
 impl Desk {
@@ -113,6 +114,7 @@ impl Desk {
             settled: 0,
             turn: 0,
             is_closed: false,
+            waits_to_give_up: false,
         }
     }
 
@@ -140,6 +142,24 @@ impl Desk {
         if self.is_closed {
             return None;
         }
+        self.insert(sequence, reply, lane);
+        Some(Arrival::New)
+    }
+
+    /// A message came after the end. Whether it is to be given back at once: else it is known already,
+    /// or given back in its order with the others.
+    pub(super) fn arrive_late(&mut self, sequence: u64, reply: Subject, lane: usize) -> bool {
+        if let Some(known) = self.out.get_mut(&sequence) {
+            known.reply = reply;
+            return false;
+        }
+        if self.waits_to_give_up {
+            self.insert(sequence, reply, lane);
+        }
+        !self.waits_to_give_up
+    }
+
+    fn insert(&mut self, sequence: u64, reply: Subject, lane: usize) {
         self.out.insert(sequence, Out { reply, state: State::Here, lane });
         if self.lanes.len() <= lane {
             self.lanes.resize(lane + 1, 0);
@@ -147,7 +167,6 @@ impl Desk {
         if let Some(count) = self.lanes.get_mut(lane) {
             *count += 1;
         }
-        Some(Arrival::New)
     }
 
     /// The event of a message that came. Nothing happens when the message was taken away since.
@@ -222,10 +241,11 @@ impl Desk {
     /// to be given back.
     pub(super) fn again(&mut self, sequence: u64, ready: Ready) -> Option<Wake> {
         if self.is_closed {
+            let waits = self.waits_to_give_up;
             if let Some(out) = self.out.get_mut(&sequence) {
-                out.state = State::Returned;
+                out.state = if waits { State::Here } else { State::Returned };
             }
-            return None;
+            return waits.then_some(Wake::Nobody);
         }
         Some(self.offer(sequence, ready))
     }
@@ -299,16 +319,24 @@ impl Desk {
     }
 
     /// Lends nothing more. What was not lent and is to be given back, in the order of the stream.
-    pub(super) fn close(&mut self) -> Vec<u64> {
+    ///
+    /// With `gives_up_soon`, what has an order is given back only by [`Desk::give_up`], all together:
+    /// the server lends first what it got back first.
+    pub(super) fn close(&mut self, gives_up_soon: bool) -> Vec<u64> {
         self.is_closed = true;
         self.common.clear();
         self.lines.iter_mut().for_each(|line| line.queue.clear());
+        self.waits_to_give_up = gives_up_soon && self.mode == Mode::Keyed;
+        if self.waits_to_give_up {
+            return Vec::new();
+        }
         self.give_back(|state| state == State::Here)
     }
 
     /// All that is not settled and is to be given back, in the order of the stream.
     pub(super) fn give_up(&mut self) -> Vec<u64> {
         self.is_closed = true;
+        self.waits_to_give_up = false;
         self.give_back(|state| matches!(state, State::Here | State::Lent))
     }
 
@@ -324,160 +352,4 @@ impl Desk {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{Draft, SpecVersion};
-
-    fn ready(key: &str, due: u64) -> Ready {
-        let mut draft = Draft::new(SpecVersion::V10);
-        for (name, value) in [("id", "1"), ("source", "/s"), ("type", "t"), ("partitionkey", key)] {
-            draft.push_wire(name, value.as_bytes()).unwrap();
-        }
-        Ready {
-            event: draft.finish().unwrap(),
-            beside: None,
-            redelivered: false,
-            due_at: SystemTime::UNIX_EPOCH + Duration::from_secs(due),
-        }
-    }
-
-    fn at(seconds: u64) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    fn put(desk: &mut Desk, sequence: u64, key: &str, due: u64) -> Wake {
-        assert_eq!(desk.arrive(sequence, "a".into(), 0), Some(Arrival::New));
-        desk.offer(sequence, ready(key, due))
-    }
-
-    fn next(desk: &mut Desk, worker: usize, now: u64) -> Option<u64> {
-        match desk.next(worker, at(now)) {
-            Next::Event(sequence, _) => Some(sequence),
-            Next::Wait(_) | Next::End => None,
-        }
-    }
-
-    #[test]
-    fn workers_that_read_get_events_in_turn() {
-        let mut desk = Desk::new(3, Mode::Spread);
-        desk.come(0);
-        desk.come(2);
-        let woken: Vec<_> = (1..5).map(|n| put(&mut desk, n, "k", 0)).collect();
-        let expected = [0, 2, 0, 2].map(Wake::Worker);
-        assert_eq!(woken, expected);
-        desk.leave(2);
-        assert_eq!([0, 0, 0, 0].map(|w| next(&mut desk, w, 0)), [1, 3, 2, 4].map(Some));
-    }
-
-    #[test]
-    fn what_comes_before_any_reader_is_for_the_first() {
-        let mut desk = Desk::new(2, Mode::Spread);
-        assert_eq!(put(&mut desk, 1, "k", 0), Wake::Everybody);
-        desk.come(1);
-        assert_eq!(next(&mut desk, 1, 0), Some(1));
-    }
-
-    #[test]
-    fn nothing_is_lent_before_it_is_due_and_the_first_due_goes_first() {
-        let mut desk = Desk::new(2, Mode::Due);
-        put(&mut desk, 1, "k", 30);
-        put(&mut desk, 2, "k", 20);
-        assert!(matches!(desk.next(0, at(15)), Next::Wait(Some(wait)) if wait.as_secs() == 5));
-        assert_eq!(next(&mut desk, 1, 20), Some(2));
-        assert_eq!(next(&mut desk, 0, 40), Some(1));
-        assert!(matches!(desk.next(0, at(40)), Next::Wait(None)));
-    }
-
-    #[test]
-    fn a_message_that_comes_again_is_not_lent_again() {
-        let mut desk = Desk::new(1, Mode::Spread);
-        put(&mut desk, 7, "k", 0);
-        assert_eq!(next(&mut desk, 0, 0), Some(7));
-        assert_eq!(desk.arrive(7, "b".into(), 0), Some(Arrival::Known));
-        assert!(desk.settle(7));
-        assert!(!desk.settle(7), "it was settled twice");
-        assert_eq!(desk.arrive(7, "c".into(), 0), Some(Arrival::Known));
-        assert_eq!((desk.settled(), desk.unsettled().len()), (1, 0));
-        assert_eq!(desk.remove(7), Some(("c".into(), 0)));
-        assert_eq!((desk.len(), desk.settled()), (0, 0));
-    }
-
-    #[test]
-    fn a_closed_desk_gives_everything_back() {
-        let mut desk = Desk::new(1, Mode::Spread);
-        for n in 1..4 {
-            put(&mut desk, n, "k", 0);
-        }
-        assert_eq!(next(&mut desk, 0, 0), Some(1));
-        assert_eq!(next(&mut desk, 0, 0), Some(2));
-        assert_eq!(desk.close(), [3]);
-        assert!(matches!(desk.next(0, at(0)), Next::End));
-        assert_eq!(desk.arrive(9, "a".into(), 0), None);
-        assert_eq!(desk.again(1, ready("k", 0)), None);
-        assert!(desk.settle(2), "what is lent can still be settled");
-        assert_eq!(desk.give_up(), [0; 0]);
-        assert_eq!(desk.len(), 3, "it is here until the server is told");
-        assert_eq!(desk.unsettled().len(), 0);
-    }
-
-    #[test]
-    fn what_is_cleared_is_forgotten_unless_it_is_lent() {
-        let mut desk = Desk::new(1, Mode::Due);
-        for n in 1..5 {
-            put(&mut desk, n, "k", n);
-        }
-        assert_eq!(next(&mut desk, 0, 9), Some(1));
-        desk.clear(3);
-        assert_eq!(next(&mut desk, 0, 9), Some(4));
-        assert_eq!(next(&mut desk, 0, 9), None);
-        assert!(desk.settle(1));
-    }
-
-    proptest! {
-        #[test]
-        fn everything_that_comes_is_lent_once_until_it_is_dropped(
-            steps in proptest::collection::vec((0_u8..8, 0_u64..20, 0_usize..3), 1..200),
-            mode in prop_oneof![Just(Mode::Spread), Just(Mode::Keyed), Just(Mode::Due)],
-        ) {
-            let mut desk = Desk::new(3, mode);
-            let (mut came, mut lent, mut settled) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-            for (step, sequence, worker) in steps {
-                match step {
-                    0 | 1 => {
-                        let key = ["a", "b", "c"][usize::try_from(sequence).unwrap() % 3];
-                        if !settled.contains(&sequence)
-                            && desk.arrive(sequence, "a".into(), 0) == Some(Arrival::New)
-                        {
-                            prop_assert!(came.insert(sequence));
-                            desk.offer(sequence, ready(key, 0));
-                        }
-                    }
-                    2 | 3 => if let Some(sequence) = next(&mut desk, worker, 0) {
-                        prop_assert!(came.contains(&sequence) && lent.insert(sequence));
-                    }
-                    4 => if lent.remove(&sequence) {
-                        prop_assert!(desk.settle(sequence));
-                        settled.insert(sequence);
-                        prop_assert!(desk.remove(sequence).is_some());
-                    }
-                    5 => if lent.remove(&sequence) {
-                        prop_assert!(desk.again(sequence, ready("a", 0)).is_some());
-                    }
-                    6 => desk.come(worker),
-                    _ => desk.leave(worker),
-                }
-            }
-            for worker in 0..3 {
-                while let Some(sequence) = next(&mut desk, worker, 0) {
-                    prop_assert!(lent.insert(sequence));
-                }
-            }
-            let all: BTreeSet<_> = lent.union(&settled).copied().collect();
-            prop_assert_eq!(all, came);
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Message, Subscriber, jetstream::consumer::pull};
+use async_nats::{Message, Subject, Subscriber, jetstream::consumer::pull};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::{
@@ -200,16 +200,12 @@ impl<D: Decode> Pulling<'_, D> {
 
     /// Ends the subscription, and gives back what came on it too late.
     async fn send_back(&mut self) {
-        let (link, source) = (&self.intake.link, &self.intake.source);
         let drained = async {
             self.messages.drain().await.ok()?;
             while let Some(message) = self.messages.next().await {
                 let Some(reply) = message.reply else { continue };
                 let Some(place) = incoming::place(&reply) else { continue };
-                let is_known = source.desk().reply(place.sequence).is_some();
-                if !is_known {
-                    tell(link, reply, GIVE_BACK).await;
-                }
+                self.return_late(place.sequence, reply).await;
             }
             Some(())
         };
@@ -218,6 +214,14 @@ impl<D: Decode> Pulling<'_, D> {
                 stream = self.intake.stream,
                 "what came too late comes again after the ack wait"
             );
+        }
+    }
+
+    async fn return_late(&self, sequence: u64, reply: Subject) {
+        let Intake { link, source, lane, .. } = self.intake;
+        let is_now = source.desk().arrive_late(sequence, reply.clone(), *lane);
+        if is_now {
+            tell(link, reply, GIVE_BACK).await;
         }
     }
 
@@ -269,7 +273,7 @@ impl<D: Decode> Pulling<'_, D> {
         if place.sequence <= intake.source.cleared.load(Ordering::Acquire) {
             return Ok(());
         }
-        let arrival = intake.source.desk().arrive(place.sequence, reply, intake.lane);
+        let arrival = intake.source.desk().arrive(place.sequence, reply.clone(), intake.lane);
         match arrival {
             Some(Arrival::New) => {
                 let found = intake.decode.decode(message, place).await;
@@ -279,7 +283,11 @@ impl<D: Decode> Pulling<'_, D> {
             }
             // It is lent, or settled and about to be acknowledged.
             Some(Arrival::Known) => Ok(()),
-            None => Err("nothing more is taken".into()),
+            None => {
+                // The end is being told at this moment.
+                self.return_late(place.sequence, reply).await;
+                Ok(())
+            }
         }
     }
 

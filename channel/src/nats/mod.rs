@@ -33,7 +33,8 @@
 //! # What several replicas share
 //!
 //! Every replica is lent a part of the events, in no order between them: keys stay together and in order
-//! within one replica only. What a replica held when it died is lent to another after `ackWait`.
+//! within one replica only. What a replica held when it died is lent to another, or to itself when it is
+//! back, after `ackWait`: later events of the same keys overtake it. One that stops gives it back first.
 //!
 //! # Reading order
 //!

@@ -117,7 +117,16 @@ impl Source {
 
     /// Lends nothing more; what is here and not lent goes back to the server.
     pub(super) fn close(&self) {
-        let back = self.desk().close();
+        self.close_with(false);
+    }
+
+    /// As [`Source::close`], when [`Source::give_up`] follows: what has an order waits for that.
+    pub(super) fn close_at_end(&self) {
+        self.close_with(true);
+    }
+
+    fn close_with(&self, gives_up_soon: bool) {
+        let back = self.desk().close(gives_up_soon);
         self.give_back(back);
         self.closed.cancel();
         self.wake(&Wake::Everybody);

@@ -72,6 +72,10 @@ impl Lane {
         while let Err(error) = storing.await {
             tracing::warn!(dead_letter = letter.id, %error, "a dead letter could not be stored yet");
             tokio::time::sleep(STORE_AGAIN).await;
+            if self.state.borrow().leaves_stored {
+                // Not settled: whoever opens the storage again goes on with it.
+                return;
+            }
             let still_held = dead_letters.get(letter.id).is_some();
             match dead_letters.store(&letter).filter(|_| still_held) {
                 Some(again) => storing = again,

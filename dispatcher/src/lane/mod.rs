@@ -103,6 +103,7 @@ impl Lane {
             borrower: None,
             borrower_waits: false,
             retired: false,
+            leaves_stored: false,
             is_parked: false,
             stopping: false,
             is_pressed: false,
@@ -186,6 +187,13 @@ impl Lane {
             state.purge(entry);
         }
         state.purge_doomed();
+    }
+
+    /// Ends the lane of a broker that is gone and whose events outlive it: what waits stays where it is
+    /// stored, what is under way ends.
+    pub(crate) fn abandon(self: &Rc<Self>) {
+        self.state.borrow_mut().leaves_stored = true;
+        self.retire();
     }
 
     /// Looks whether something may start.
@@ -278,8 +286,8 @@ impl Lane {
             }
             End::Again(_) if state.retired => {
                 state.tally.in_flight -= 1;
-                state.tally.purged += 1;
-                state.end(entry);
+                state.tally.waiting += 1;
+                state.purge(entry);
             }
             End::Again(wait) => {
                 state.tally.in_flight -= 1;

@@ -155,6 +155,10 @@ impl Lane {
                 put_first(&mut state.leaving, rest);
                 is_known
             }
+            Err(_) if state.retired => {
+                batch.into_iter().for_each(|entry| state.purge(entry));
+                true
+            }
             Err(error) => {
                 tracing::warn!(
                     trigger = %trigger.plan.name,

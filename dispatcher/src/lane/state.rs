@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) borrower: Option<AbortHandle>,
     pub(super) borrower_waits: bool,
     pub(super) retired: bool,
+    /// It ended with its broker, whose storage keeps what has not reached its end.
+    pub(super) leaves_stored: bool,
     /// Its trigger is not ready for now.
     pub(super) is_parked: bool,
     /// The process ends: nothing starts any more, because what waits outlives it.
@@ -198,11 +200,13 @@ impl State {
         entry.done();
     }
 
-    /// Ends a waiting entry that nobody will deliver.
+    /// Ends a waiting entry that nobody will deliver. Dropped, not done, it stays where it is stored.
     pub(super) fn purge(&mut self, entry: Entry) {
         self.tally.waiting -= 1;
         self.tally.purged += 1;
-        entry.done();
+        if !self.leaves_stored {
+            entry.done();
+        }
     }
 
     /// Ends what the dead letters had no room for, with its trigger.
@@ -210,7 +214,9 @@ impl State {
         for doomed in std::mem::take(&mut self.doomed) {
             self.tally.in_flight -= 1;
             self.tally.purged += 1;
-            doomed.entry.done();
+            if !self.leaves_stored {
+                doomed.entry.done();
+            }
         }
     }
 

@@ -12,7 +12,8 @@ use crate::seen::{ADDED, ADDED_DEAD, Seen};
 const SHOWN: usize = 12;
 
 /// The reasons a dead letter may have.
-const REASONS: &[&str] = &["exhausted", "refused", "aged", "overflow", "loop", "reply"];
+const REASONS: &[&str] =
+    &["exhausted", "refused", "aged", "overflow", "loop", "reply", "undecodable"];
 
 /// What one invariant came to.
 #[derive(Clone, Debug)]
