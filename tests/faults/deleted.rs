@@ -23,7 +23,7 @@ async fn waiting() -> (Running, Subscriber, Subscriber, Trigger) {
         .start()
         .await;
     running.load(steady("waits", WAITING, 300)).finish().await;
-    until_waiting(&running, WAITING as u64).await;
+    until_waiting(&running, WAITING).await;
     let trigger = trigger.to(&down);
     (running, down, fine, trigger)
 }
@@ -90,7 +90,7 @@ async fn what_waits_is_still_there_when_its_broker_comes_back() {
     assert_eq!(refused.status, 404, "{}", refused.text());
     running.manifests.write("broker-default.yaml", broker);
     running.admin_has("default/down").await;
-    until_waiting(&running, WAITING as u64).await;
+    until_waiting(&running, WAITING).await;
     down.always(Answer::status(200));
     running.ended(HEALED).await;
     let mut keys: Vec<_> =

@@ -9,7 +9,7 @@ use std::{
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaResult,
 };
 use tokio::sync::watch;
@@ -17,9 +17,10 @@ use tokio::sync::watch;
 use super::{
     context::Context,
     health::Statistics,
-    partition::{Inlet, Partition},
+    partition::{Inlet, Partition, Stand},
     receipt::Ends,
-    tracker::Window,
+    settled::Settled,
+    tracker::{Commit, Window},
 };
 
 /// How long what is on loan may take to be settled when a partition goes to another replica. Far below
@@ -109,14 +110,14 @@ impl Assignment {
     pub(super) fn assigned(&self, consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
         let stands = stands(consumer, &self.numbers(list), &self.topic).unwrap_or_default();
         for number in self.numbers(list) {
-            let stand = stands.get(&number).copied().unwrap_or_default();
+            let stand = stands.get(&number).cloned().unwrap_or_default();
             self.begin(number, stand);
         }
         tracing::debug!(topic = self.topic, partitions = ?self.numbers(list), "partitions are ours");
         self.has_joined.send_replace(true);
     }
 
-    fn begin(&self, number: i32, stand: (Option<i64>, Option<i64>)) -> Arc<Partition> {
+    fn begin(&self, number: i32, stand: Stand) -> Arc<Partition> {
         let inlet = Arc::clone(&self.inlet);
         let partition = Partition::new(number, self.count, stand, self.window, inlet);
         let before = self.lock().insert(number, Arc::clone(&partition));
@@ -129,7 +130,7 @@ impl Assignment {
     /// Begins a partition anew, because its log is not the one that it was: what is on loan of it is
     /// not to be committed.
     pub(super) fn begin_anew(&self, number: i32) -> Arc<Partition> {
-        self.begin(number, (None, None))
+        self.begin(number, Stand::default())
     }
 
     /// Partitions are going to another member of the group, or have gone without us being asked.
@@ -163,16 +164,29 @@ impl Assignment {
 
     /// Lets the client commit what is settled: with its timer, when partitions go, when it is closed.
     pub(super) fn store(&self, consumer: &BaseConsumer<Context>, partitions: &[Arc<Partition>]) {
-        let mut list = TopicPartitionList::new();
+        let (mut list, mut beside) = (TopicPartitionList::new(), TopicPartitionList::new());
         for partition in partitions {
-            if let Some(offset) = partition.take_commit() {
-                let offset = Offset::Offset(offset);
-                list.add_partition_offset(&self.topic, partition.number(), offset).ok();
+            let Some(Commit { offset, beyond, has_grown }) = partition.take_commit() else {
+                continue;
+            };
+            let text = beyond.encode(offset);
+            for list in [Some(&mut list), (!has_grown).then_some(&mut beside)].into_iter().flatten()
+            {
+                let mut at = list.add_partition(&self.topic, partition.number());
+                if at.set_offset(Offset::Offset(offset)).is_ok() && !text.is_empty() {
+                    at.set_metadata(&text);
+                }
             }
         }
-        if list.count() > 0
-            && let Err(error) = consumer.store_offsets(&list)
-        {
+        if list.count() == 0 {
+            return;
+        }
+        let mut done = consumer.store_offsets(&list);
+        if beside.count() > 0 {
+            // The client's timer commits only offsets that have grown.
+            done = done.and_then(|()| consumer.commit(&beside, CommitMode::Async));
+        }
+        if let Err(error) = done {
             // The partition has just gone: its new owner delivers again what we have settled.
             tracing::debug!(topic = self.topic, %error, "offsets are not committed");
         }
@@ -189,8 +203,8 @@ impl fmt::Debug for Assignment {
     }
 }
 
-/// Of each partition: where the group stands, and where the log ends.
-pub(super) type Stands = BTreeMap<i32, (Option<i64>, Option<i64>)>;
+/// Where each partition stands.
+pub(super) type Stands = BTreeMap<i32, Stand>;
 
 /// Asks where partitions stand. Where nothing is committed, the group stands at the beginning.
 pub(super) fn stands(
@@ -216,8 +230,15 @@ pub(super) fn stands(
         None => None,
     };
     let stand = |&number: &i32| {
-        let next = of(&committed, number).max(of(&begins, number));
-        (number, (next, of(&ends, number)))
+        let committed_at = of(&committed, number);
+        let settled = committed_at.zip(committed.find_partition(topic, number));
+        let settled = settled.map(|(at, found)| Settled::decode(at, found.metadata()));
+        let stand = Stand {
+            next: committed_at.max(of(&begins, number)),
+            end: of(&ends, number),
+            settled: settled.unwrap_or_default(),
+        };
+        (number, stand)
     };
     Ok(numbers.iter().map(stand).collect())
 }

@@ -27,7 +27,15 @@ struct State {
     fatal: Option<String>,
     /// The topic is gone.
     missing: Option<String>,
+    /// Connected, and nothing is answered.
+    silent: Option<String>,
+    /// Answers counted so far, and for how many counts they have been as many.
+    answers: (u64, u32),
 }
+
+/// Counts without an answer until the cluster is taken to be silent: they come every 2 s, and what a
+/// consumer asks is answered at least every 3 s.
+const SILENT_COUNTS: u32 = 4;
 
 impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -59,12 +67,27 @@ impl Health {
     pub(super) fn up(&self) -> bool {
         let mut state = self.lock();
         state.refused = None;
+        state.last = None;
         state.down.take().is_some()
     }
 
-    /// Takes note of what the client counts: whether a broker is connected. Returns whether none was before.
+    /// Takes note of what the client counts: whether a broker is connected, and answers. Returns whether
+    /// none did before.
     pub(super) fn counted(&self, statistics: &Statistics) -> bool {
-        statistics.brokers.values().any(|broker| broker.state == "UP") && self.up()
+        if !statistics.brokers.values().any(|broker| broker.state == "UP") {
+            return false;
+        }
+        let answers = statistics.brokers.values().map(|broker| broker.rx).sum();
+        let mut state = self.lock();
+        let (before, counts) = state.answers;
+        state.answers = if answers == before { (before, counts + 1) } else { (answers, 0) };
+        if state.answers.1 >= SILENT_COUNTS {
+            state.silent = Some("connected, but no question is answered".into());
+            return false;
+        }
+        let was_silent = state.answers.1 == 0 && state.silent.take().is_some();
+        drop(state);
+        self.up() || was_silent
     }
 
     pub(super) fn set_fatal(&self, fatal: Option<String>) {
@@ -78,7 +101,8 @@ impl Health {
     /// Why the cluster cannot be reached now.
     pub(super) fn check(&self) -> Result<(), String> {
         let state = self.lock();
-        match state.fatal.as_ref().or(state.down.as_ref()).or(state.missing.as_ref()) {
+        let State { fatal, down, missing, silent, .. } = &*state;
+        match fatal.as_ref().or(down.as_ref()).or(missing.as_ref()).or(silent.as_ref()) {
             Some(reason) => Err(reason.clone()),
             None => Ok(()),
         }
@@ -106,6 +130,9 @@ pub(super) struct Statistics {
 #[derive(Deserialize)]
 struct Broker {
     state: String,
+    /// Answers received.
+    #[serde(default)]
+    rx: u64,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +186,19 @@ mod tests {
         assert!(health.check().is_err());
         assert!(counted(br#"{"brokers":{"a":{"state":"INIT"},"b":{"state":"UP"}}}"#));
         assert_eq!(health.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_cluster_that_stands_still_is_noticed_and_so_is_its_return() {
+        let health = Health::default();
+        let counted = |answers: u64| {
+            let json = format!(r#"{{"brokers":{{"a":{{"state":"UP","rx":{answers}}}}}}}"#);
+            health.counted(&Statistics::read(json.as_bytes()));
+            health.check().is_ok()
+        };
+        assert!(counted(1) && counted(1) && counted(2));
+        assert!(counted(2) && counted(2) && counted(2) && !counted(2) && !counted(2));
+        assert!(counted(3) && counted(3));
     }
 
     #[test]

@@ -211,6 +211,11 @@ impl Channel for Kafka {
         self.close();
         self.stop.cancel();
         self.tasks.close();
+        // One that is away would be waited for in vain.
+        let deadline = match self.health.check() {
+            Ok(()) => deadline,
+            Err(_) => deadline.min(Instant::now() + END_AWAY),
+        };
         let (tasks, mut consumer) = (self.tasks.clone(), self.consumer.clone());
         let producer = Arc::clone(&self.producer);
         let flush = self.runtime.spawn_blocking(move || {
@@ -229,6 +234,9 @@ impl Channel for Kafka {
         })
     }
 }
+
+/// How long a cluster that cannot be reached is waited for at the end.
+const END_AWAY: Duration = Duration::from_secs(1);
 
 impl Drop for Kafka {
     fn drop(&mut self) {

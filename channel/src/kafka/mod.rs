@@ -58,6 +58,7 @@ mod produce;
 mod read;
 mod receipt;
 mod settings;
+mod settled;
 mod spread;
 mod topics;
 mod tracker;

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::tracker::{Order, Tracker, Window};
+use super::{
+    settled::Settled,
+    tracker::{Commit, Order, Tracker, Window},
+};
 use crate::{Beside, Event, Home, Lease, Position};
 
 /// Takes the events of partitions, and keeps them until a reader lends them.
@@ -68,6 +71,17 @@ struct State {
     end: Option<i64>,
 }
 
+/// Where a partition stands with its group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stand {
+    /// The first record that may have to be delivered.
+    pub(super) next: Option<i64>,
+    /// Where the log ends.
+    pub(super) end: Option<i64>,
+    /// What need not be delivered from `next` on.
+    pub(super) settled: Settled,
+}
+
 /// What should be done about reading a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -76,11 +90,11 @@ pub(super) enum Reading {
 }
 
 impl Partition {
-    /// A partition that is ours from now on; `next` and `end` of its log where they are known.
+    /// A partition that is ours from now on, at its stand as far as it is known.
     pub(super) fn new(
         number: i32,
         count: i32,
-        (next, end): (Option<i64>, Option<i64>),
+        Stand { next, end, settled }: Stand,
         window: Window,
         inlet: Arc<dyn Inlet>,
     ) -> Arc<Self> {
@@ -91,7 +105,7 @@ impl Partition {
             window,
             inlet,
             state: Mutex::new(State {
-                tracker: Tracker::new(next),
+                tracker: Tracker::new(next, settled),
                 on_loan: 0,
                 is_lending: true,
                 is_paused: false,
@@ -118,10 +132,10 @@ impl Partition {
     /// Takes an event on and hands it to those who lend.
     pub(super) fn receive(&self, offset: i64, event: Event, beside: Option<Beside>) {
         let mut state = self.lock();
-        state.tracker.received(offset, event.cost());
+        let is_wanted = state.tracker.received(offset, event.cost());
         state.end = state.end.max(Some(offset + 1));
         drop(state);
-        if let Some(partition) = self.me.upgrade() {
+        if is_wanted && let Some(partition) = self.me.upgrade() {
             let position = position(offset, self.number, self.count);
             self.inlet.keep(Kept { event, position, redelivered: false, beside, partition });
         }
@@ -175,8 +189,8 @@ impl Partition {
         self.lock().is_paused
     }
 
-    /// The offset to commit, when it has grown.
-    pub(super) fn take_commit(&self) -> Option<i64> {
+    /// What to commit, when it is more than when this was last asked.
+    pub(super) fn take_commit(&self) -> Option<Commit> {
         self.lock().tracker.take_commit()
     }
 
@@ -335,7 +349,8 @@ mod tests {
         let window = Window { unsettled_max: 10, bytes_max: 1 << 20, slots_max: 100 };
         let shelf = Arc::new(Shelf::default());
         let inlet: Arc<Shelf> = Arc::clone(&shelf);
-        let partition = Partition::new(3, 10, (Some(0), Some(0)), window, inlet);
+        let stand = Stand { next: Some(0), end: Some(0), ..Stand::default() };
+        let partition = Partition::new(3, 10, stand, window, inlet);
         for offset in 0..count {
             partition.receive(offset, event(), None);
         }
@@ -350,9 +365,12 @@ mod tests {
         drop(lease);
         let lease = shelf.take().lend().expect("it is ours");
         assert!(lease.redelivered());
-        assert_eq!((partition.take_commit(), partition.depth(0).0), (None, 1));
+        assert_eq!((partition.take_commit().map(|it| it.offset), partition.depth(0).0), (None, 1));
         lease.settle();
-        assert_eq!((partition.take_commit(), partition.depth(0).0), (Some(1), 0));
+        assert_eq!(
+            (partition.take_commit().map(|it| it.offset), partition.depth(0).0),
+            (Some(1), 0)
+        );
         assert_eq!(partition.depth(4).0, 3, "what is stored and was not read counts");
     }
 
@@ -365,7 +383,7 @@ mod tests {
         first.settle();
         drop(second);
         assert!(shelf.is_empty(), "it is another's to lend again");
-        assert_eq!(partition.take_commit(), None);
+        assert_eq!(partition.take_commit().map(|it| it.offset), None);
     }
 
     #[test]

@@ -205,9 +205,9 @@ mod tests {
     fn names_follow_the_template() {
         let settings = KafkaSettings::new("k:9092");
         let names = settings.names(&Name::new("shop", "orders")).unwrap();
-        assert_eq!(names.topic, "catchment-broker-shop-orders");
+        assert_eq!(names.topic, "catchment-broker-shop.orders");
         assert_eq!(names.group, "catchment.shop.orders");
-        assert_eq!(names.ledger(), "catchment-broker-shop-orders.ledger");
+        assert_eq!(names.ledger(), "catchment-broker-shop.orders.ledger");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::settled::Settled;
+
 /// What of one partition is under way. It lives as long as one assignment: offsets of an earlier one
 /// belong to another tracker, so that what is settled late is never committed.
 #[derive(Debug)]
@@ -14,6 +16,10 @@ pub(super) struct Tracker {
     skipped_to: Option<i64>,
     /// What was last said to be committed.
     committed: Option<i64>,
+    /// Whether more was settled beyond it since.
+    has_more_settled: bool,
+    /// What an owner before settled beyond where it left off.
+    before: Settled,
     unsettled: usize,
     bytes: usize,
     has_ended: bool,
@@ -37,6 +43,17 @@ pub(super) struct Window {
     pub(super) slots_max: usize,
 }
 
+/// What a new owner must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Commit {
+    /// Where it begins.
+    pub(super) offset: i64,
+    /// What it may leave out from there on.
+    pub(super) beyond: Settled,
+    /// Whether it begins further than when this was last asked.
+    pub(super) has_grown: bool,
+}
+
 /// How a record follows on the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
@@ -49,13 +66,15 @@ pub(super) enum Order {
 }
 
 impl Tracker {
-    /// Begins at `next`, where that is known.
-    pub(super) fn new(next: Option<i64>) -> Self {
+    /// Begins at `next`, where that is known, after an owner that had settled `before`.
+    pub(super) fn new(next: Option<i64>, before: Settled) -> Self {
         Self {
             slots: VecDeque::new(),
             next,
             skipped_to: None,
             committed: next,
+            has_more_settled: false,
+            before,
             unsettled: 0,
             bytes: 0,
             has_ended: false,
@@ -72,12 +91,20 @@ impl Tracker {
         }
     }
 
-    /// Takes a record on. It must not be [behind](Order::Behind).
-    pub(super) fn received(&mut self, offset: i64, bytes: usize) {
+    /// Takes a record on. It must not be [behind](Order::Behind). Returns whether it is to be delivered:
+    /// an owner before may have settled it.
+    pub(super) fn received(&mut self, offset: i64, bytes: usize) -> bool {
         self.next = Some(offset + 1);
+        if self.before.has(offset) {
+            if !self.slots.is_empty() {
+                self.slots.push_back(Slot { offset, bytes: 0, is_settled: true });
+            }
+            return false;
+        }
         self.slots.push_back(Slot { offset, bytes, is_settled: false });
         self.unsettled += 1;
         self.bytes += bytes;
+        true
     }
 
     /// Says that the record at `offset` has reached its ends. Returns whether it was under way.
@@ -94,17 +121,24 @@ impl Tracker {
         slot.is_settled = true;
         self.unsettled -= 1;
         self.bytes -= slot.bytes;
+        self.has_more_settled |= index > 0;
         while self.slots.front().is_some_and(|slot| slot.is_settled) {
             self.slots.pop_front();
         }
         true
     }
 
-    /// The offset that a new owner must begin with, when it is further than when this was last asked.
-    pub(super) fn take_commit(&mut self) -> Option<i64> {
-        let point = self.floor().filter(|point| self.committed.is_none_or(|last| last < *point))?;
-        self.committed = Some(point);
-        Some(point)
+    /// What a new owner must know, when that is more than when this was last asked.
+    pub(super) fn take_commit(&mut self) -> Option<Commit> {
+        let offset = self.floor()?;
+        let has_grown = self.committed.is_none_or(|last| last < offset);
+        if !has_grown && !std::mem::take(&mut self.has_more_settled) {
+            return None;
+        }
+        self.committed = Some(offset);
+        self.has_more_settled = false;
+        let beyond = Settled::new(self.slots.iter().map(|slot| (slot.offset, slot.is_settled)));
+        Some(Commit { offset, beyond, has_grown })
     }
 
     /// The offset before which everything is settled.
@@ -163,56 +197,86 @@ mod tests {
 
     use super::*;
 
+    /// The offset to begin with, when it has grown.
+    fn grown(tracker: &mut Tracker) -> Option<i64> {
+        tracker.take_commit().filter(|commit| commit.has_grown).map(|commit| commit.offset)
+    }
+
     const WINDOW: Window = Window { unsettled_max: 4, bytes_max: 100, slots_max: 8 };
 
     #[test]
     fn the_commit_point_is_the_first_that_is_not_settled() {
-        let mut tracker = Tracker::new(None);
-        assert_eq!(tracker.take_commit(), None);
+        let mut tracker = Tracker::new(None, Settled::default());
+        assert_eq!(grown(&mut tracker), None);
         for offset in [5, 6, 9] {
             tracker.received(offset, 10);
         }
-        assert_eq!(tracker.take_commit(), Some(5));
+        assert_eq!(grown(&mut tracker), Some(5));
         assert!(tracker.settle(6));
-        assert_eq!(tracker.take_commit(), None);
+        assert_eq!(grown(&mut tracker), None);
         assert!(tracker.settle(5));
-        assert_eq!(tracker.take_commit(), Some(9));
+        assert_eq!(grown(&mut tracker), Some(9));
         assert!(tracker.settle(9) && !tracker.settle(9) && !tracker.settle(7));
-        assert_eq!(tracker.take_commit(), Some(10));
+        assert_eq!(grown(&mut tracker), Some(10));
         assert_eq!((tracker.unsettled(), tracker.bytes()), (0, 0));
     }
 
     #[test]
     fn a_committed_start_is_not_committed_again() {
-        let mut tracker = Tracker::new(Some(5));
-        assert_eq!(tracker.take_commit(), None);
+        let mut tracker = Tracker::new(Some(5), Settled::default());
+        assert_eq!(grown(&mut tracker), None);
         for (offset, order) in
             [(4, Order::Behind), (5, Order::Next), (6, Order::Next), (7, Order::Ahead(2))]
         {
             assert_eq!(tracker.order(offset), order, "{offset}");
         }
-        assert_eq!(Tracker::new(None).order(9), Order::Next);
+        assert_eq!(Tracker::new(None, Settled::default()).order(9), Order::Next);
     }
 
     #[test]
     fn what_is_skipped_need_not_come_but_may() {
-        let mut tracker = Tracker::new(Some(3));
+        let mut tracker = Tracker::new(Some(3), Settled::default());
         tracker.received(3, 1);
         tracker.skip_to(10);
-        assert_eq!((tracker.next(), tracker.take_commit()), (Some(10), None));
+        assert_eq!((tracker.next(), grown(&mut tracker)), (Some(10), None));
         tracker.settle(3);
-        assert_eq!(tracker.take_commit(), Some(10));
+        assert_eq!(grown(&mut tracker), Some(10));
         assert_eq!((tracker.order(4), tracker.order(11)), (Order::Next, Order::Next));
         tracker.received(4, 1);
-        assert_eq!((tracker.next(), tracker.take_commit()), (Some(10), None));
+        assert_eq!((tracker.next(), grown(&mut tracker)), (Some(10), None));
         tracker.settle(4);
         tracker.received(12, 1);
-        assert_eq!(tracker.take_commit(), Some(12));
+        assert_eq!(grown(&mut tracker), Some(12));
+    }
+
+    #[test]
+    fn what_is_settled_beyond_the_first_is_not_delivered_by_the_next_owner() {
+        let mut tracker = Tracker::new(Some(5), Settled::default());
+        for offset in [5, 6, 8, 9, 10] {
+            assert!(tracker.received(offset, 1));
+        }
+        assert_eq!(tracker.take_commit(), None);
+        tracker.settle(6);
+        tracker.settle(9);
+        let commit = tracker.take_commit().expect("more is settled");
+        assert_eq!((commit.offset, commit.has_grown), (5, false));
+        assert_eq!(tracker.take_commit(), None);
+        let mut next = Tracker::new(Some(5), commit.beyond);
+        let delivered: Vec<_> =
+            [5, 6, 8, 9, 10, 11].into_iter().filter(|&at| next.received(at, 1)).collect();
+        assert_eq!((delivered, next.unsettled(), next.bytes()), (vec![5, 8, 10, 11], 4, 4));
+        next.settle(5);
+        let commit = next.take_commit().expect("the first is settled");
+        assert_eq!((commit.offset, commit.has_grown, commit.beyond.has(9)), (8, true, true));
+        for offset in [8, 10, 11] {
+            next.settle(offset);
+        }
+        assert_eq!(grown(&mut next), Some(12));
     }
 
     #[test]
     fn the_window_fills_and_drains() {
-        let mut tracker = Tracker::new(Some(0));
+        let mut tracker = Tracker::new(Some(0), Settled::default());
         for offset in 0..4 {
             assert!(!tracker.is_full(&WINDOW));
             tracker.received(offset, 10);
@@ -228,7 +292,7 @@ mod tests {
 
     #[test]
     fn one_that_is_never_settled_stops_the_rest() {
-        let mut tracker = Tracker::new(Some(0));
+        let mut tracker = Tracker::new(Some(0), Settled::default());
         for offset in 0..8 {
             assert!(!tracker.is_full(&WINDOW));
             tracker.received(offset, 1);
@@ -247,7 +311,7 @@ mod tests {
             order in proptest::collection::vec(any::<prop::sample::Index>(), 0..120),
             end_after in 0_usize..150,
         ) {
-            let mut tracker = Tracker::new(None);
+            let mut tracker = Tracker::new(None, Settled::default());
             let mut offsets = Vec::new();
             let mut unsettled = BTreeSet::new();
             let mut last = None;
@@ -269,7 +333,7 @@ mod tests {
                     prop_assert_eq!(was_settled, unsettled.remove(&offset));
                     prop_assert_eq!(tracker.unsettled(), unsettled.len());
                 }
-                let point = tracker.take_commit();
+                let point = grown(&mut tracker);
                 prop_assert!(turn < end_after || point.is_none(), "committed after the end");
                 if let Some(point) = point {
                     prop_assert!(last.is_none_or(|last| last < point), "a commit went back");

@@ -332,7 +332,7 @@ impl Room {
         };
         let before = self.depth().events;
         let ends: Vec<_> =
-            stands.iter().filter_map(|(&lane, (_, end))| end.map(|end| (lane, end))).collect();
+            stands.iter().filter_map(|(&lane, stand)| Some((lane, stand.end?))).collect();
         // The lane is 0 so that every position of the last offset is below.
         self.shelf.clear(ends.iter().map(|&(lane, end)| (lane, position(end, 0, LANES))));
         let skip = |ends: &[(i32, i64)]| {
