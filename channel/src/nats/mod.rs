@@ -34,7 +34,8 @@
 //!
 //! Every replica is lent a part of the events, in no order between them: keys stay together and in order
 //! within one replica only. What a replica held when it died is lent to another, or to itself when it is
-//! back, after `ackWait`: later events of the same keys overtake it. One that stops gives it back first.
+//! back, after `ackWait`: later events of the same keys overtake it. One that stops gives it back in its order, but
+//! nats-server (2.12) may put the first of it behind the rest: then that one is overtaken too.
 //!
 //! # Reading order
 //!

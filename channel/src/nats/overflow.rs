@@ -250,7 +250,7 @@ impl Shared {
                 let Some(lane) = known.filter(|_| count > 0) else { continue };
                 self.read(lane);
                 if is_due {
-                    self.forget_acknowledged(&stream, name, &subject).await?;
+                    self.forget_acknowledged(&stream, name, &subject, count as u64).await?;
                 }
             }
         }
@@ -267,16 +267,20 @@ impl Shared {
         Ok(())
     }
 
+    /// Removes what was acknowledged of the `count` messages of a subject and not deleted, if there is
+    /// any: a purge makes the server forget what it was given back, until the ack wait is over.
     async fn forget_acknowledged(
         &self,
         stream: &stream::Stream,
         consumer: &str,
         subject: &str,
+        count: u64,
     ) -> Result<(), async_nats::Error> {
         // Without its consumer nothing of a subject was ever acknowledged.
         let Ok(info) = stream.consumer_info(consumer).await else { return Ok(()) };
         let floor = info.ack_floor.stream_sequence;
-        if floor > 0 {
+        let unacknowledged = info.num_pending + info.num_ack_pending as u64;
+        if floor > 0 && count > unacknowledged {
             stream.purge().filter(subject).sequence(floor + 1).await?;
         }
         Ok(())
