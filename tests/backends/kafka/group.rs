@@ -8,6 +8,7 @@ use channel::Depth;
 use super::support::{event, lent, open, publish, servers, unique, waiting};
 
 const EVENTS: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn replicas_share_the_work_and_one_takes_over_from_another() {
@@ -150,4 +151,37 @@ async fn what_waits_is_found_by_a_trigger_that_has_changed_its_order() {
         lease.settle();
     }
     assert_eq!(overflow.depth().events, 0);
+}
+
+#[tokio::test]
+async fn one_that_is_held_makes_none_of_the_others_come_again() {
+    let Some(kafka) = servers("what is settled out of order").await else { return };
+    const ALL: usize = 2000;
+    let name = unique();
+    let channel = open(&kafka.bootstrap(), &name, 1).await;
+    for number in 0..ALL {
+        publish(&*channel, event(number)).await.expect("it is stored");
+    }
+    let mut reader = channel.reader(0);
+    let mut held = Vec::new();
+    for number in 0..ALL {
+        let lease = lent(&mut *reader, PATIENCE).await.expect("it was stored");
+        // The first, and some further on.
+        if number % 700 == 0 { held.push(lease) } else { lease.settle() }
+    }
+    channel.end(Instant::now() + PATIENCE).await;
+    let expected: BTreeSet<_> = held.iter().map(|lease| lease.event().id().to_owned()).collect();
+    drop((reader, held, channel));
+
+    let channel = open(&kafka.bootstrap(), &name, 1).await;
+    let mut reader = channel.reader(0);
+    let mut again = BTreeSet::new();
+    while again.len() < expected.len() {
+        let lease = lent(&mut *reader, PATIENCE).await.expect("what was held comes again");
+        again.insert(lease.event().id().to_owned());
+        lease.settle();
+    }
+    assert_eq!(again, expected);
+    assert!(lent(&mut *reader, Duration::from_secs(2)).await.is_none(), "more came again");
+    assert_eq!(channel.depth().events, 0);
 }

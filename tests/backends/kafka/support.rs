@@ -57,7 +57,7 @@ pub(super) async fn open_with(
 }
 
 pub(super) fn topic(name: &Name) -> String {
-    format!("catchment-broker-{}-{}", name.namespace, name.name)
+    format!("catchment-broker-{}.{}", name.namespace, name.name)
 }
 
 pub(super) fn event(number: usize) -> Event {
