@@ -121,11 +121,20 @@ pub struct NotReady {
     pub message: String,
 }
 
+impl Inventory {
+    /// Brokers at work, and those that only deliver.
+    pub fn delivering(&self) -> impl Iterator<Item = &BrokerState> {
+        self.brokers.values().flatten().chain(&self.leaving)
+    }
+}
+
 /// Every resource of the process at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// Brokers by name; those that cannot work say why.
     pub brokers: BTreeMap<Name, Result<BrokerState, NotReady>>,
+    /// Those that deliver what they hold before their channel is replaced.
+    pub leaving: Vec<BrokerState>,
     /// The kind of channel that each of them asks for.
     pub channels: BTreeMap<Name, &'static str>,
     /// Triggers by name.
