@@ -46,6 +46,7 @@ impl Pauses {
     /// When it could not be written down; then nothing has changed, unless the error says that
     /// nobody knows.
     pub async fn set(&self, trigger: &Name, paused: bool) -> Result<bool, PublishError> {
+        let was_paused = self.has(trigger);
         if let Some(ledger) = &self.ledger {
             let key = format!("{PAUSED}{trigger}");
             if paused {
@@ -54,7 +55,8 @@ impl Pauses {
                 ledger.remove(&key).await?;
             }
         }
-        Ok(self.note(trigger, paused))
+        // Whoever follows a shared ledger may have noted it before this comes back.
+        Ok(self.note(trigger, paused) || was_paused != paused)
     }
 
     fn note(&self, trigger: &Name, paused: bool) -> bool {
