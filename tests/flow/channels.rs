@@ -153,6 +153,7 @@ async fn a_template_that_cannot_be_used_keeps_the_channel_in_use_and_says_where_
         ("KafkaChannel", "{numPartition: 3}", "numPartitions"),
         ("KafkaChannel", "{replicationFactor: 0}", "must be from 1 to 32767"),
         ("DiskChannel", "{retentionDuration: 1h}", "ISO 8601"),
+        ("DiskChannel", "{bytesMax: 1}", "must be at least 8Mi"),
         ("NatsJetStreamChannel", "{stream: {config: {discard: Old}}}", "must be New"),
     ];
     for (kind, spec, said) in cases {
@@ -186,6 +187,14 @@ async fn a_configuration_that_cannot_be_used_ends_the_start_in_one_line_without_
         ("nats: {url: 'nats://u:canary@n'}".to_owned(), "nats.url: must not hold"),
         (format!("kafka: {{sasl: {sasl}}}"), "kafka.sasl.passwordFile"),
         ("channel: {default: kafka}".to_owned(), "kafka.bootstrapServers: is required"),
+        (
+            "channel: {disk: {bytesMax: 1}}".to_owned(),
+            "channel.disk.bytesMax: must be at least 8Mi",
+        ),
+        (
+            "channel: {disk: {freePercentMin: 100}}".to_owned(),
+            "channel.disk.freePercentMin: must be",
+        ),
         ("overflow: {after: PT0S}".to_owned(), "overflow.after: must be more than zero"),
     ];
     let file = folder.path().join("catchment.yaml");
