@@ -49,8 +49,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// How often it is asked whether storage has failed for good.
 const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the start waits for channels that take a while to open. One that takes longer is opened
-/// beside the rest: its broker is not ready until then.
+/// How long the start waits for channels to open; others are opened beside the rest.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ids of events that are named when they are lost.
@@ -169,6 +168,7 @@ impl Process {
             None => built_in(admin_at),
         };
         process.apply(&snapshot).await;
+        process.control.set_loaded();
         process.controller.settle(OPEN_PATIENCE).await;
         process.accept(sockets).await;
         process.control.set_ready();

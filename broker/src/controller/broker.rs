@@ -1,8 +1,9 @@
 //! One broker from its resource to its end: opening, running, leaving; and the steps between.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use channel::{Budget, Name};
+use tokio::time::Instant;
 
 use super::{
     Controller, Running,
@@ -16,6 +17,9 @@ use crate::{
     spec::{ChannelChoice, ChannelKind},
     worker::Command,
 };
+
+/// How long the start waits for channels on servers when brokers beside them are at work already.
+const BESIDE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A broker and the channel it asks for.
 #[derive(Debug)]
@@ -121,12 +125,21 @@ impl Controller {
         }
     }
 
-    /// Takes news until each broker's channel has opened or failed once, at most for `patience`.
-    pub async fn settle(&mut self, patience: std::time::Duration) {
-        let deadline = tokio::time::Instant::now() + patience;
+    /// Takes news until each broker's channel has opened or failed once, at most for `patience`; and
+    /// no longer than [`BESIDE_PATIENCE`] once one is at work that needs no server.
+    pub async fn settle(&mut self, patience: Duration) {
+        let mut deadline = Instant::now() + patience;
         let is_untried =
             |broker: &Broker| matches!(broker.phase, Phase::Opening { is_tried: false, .. });
+        let default = self.settings.channel_default;
+        let is_here = |broker: &Broker| {
+            let kind = broker.choice.kind(default);
+            broker.running().is_some() && matches!(kind, ChannelKind::Disk | ChannelKind::Memory)
+        };
         while self.brokers.values().any(is_untried) {
+            if self.brokers.values().any(is_here) {
+                deadline = deadline.min(Instant::now() + BESIDE_PATIENCE);
+            }
             let Ok(report) = tokio::time::timeout_at(deadline, self.report()).await else { return };
             self.take(report).await;
         }
@@ -279,7 +292,7 @@ impl Controller {
             tracing::error!(broker = %name, %message, "a channel failed and is opened again");
             channel.close();
             let phase = Phase::Leaving {
-                under_way: self.drain(name, &running, std::time::Duration::ZERO),
+                under_way: self.drain(name, &running, Duration::ZERO),
                 running,
                 why: NotReady { reason: "ChannelFailed", message },
             };
@@ -302,8 +315,12 @@ impl Controller {
         let phase = match self.openings.open(request).await {
             Start::Open(open) => Phase::Running(self.run(&name, open, budget).await),
             Start::UnderWay(under_way) => {
-                let kind = choice.kind(self.settings.channel_default).as_str();
-                let message = format!("{kind} is being opened");
+                let default = self.settings.channel_default;
+                let kind = choice.kind(default).as_str();
+                let message = match self.settings.server_of(choice.kind(default)) {
+                    Some(address) => format!("{kind} is being opened at {address}"),
+                    None => format!("{kind} is being opened"),
+                };
                 let why = NotReady { reason: "ChannelOpening", message };
                 Phase::Opening { under_way, budget, why, is_tried: false }
             }
@@ -381,7 +398,7 @@ impl Controller {
         }
         let patience = match how {
             Emptied::Empty => self.settings.drain.timeout,
-            Emptied::Down => std::time::Duration::ZERO,
+            Emptied::Down => Duration::ZERO,
         };
         let under_way = self.drain(name, &running, patience);
         let phase = Phase::Leaving { under_way, running, why: changing(old, new) };
@@ -389,7 +406,7 @@ impl Controller {
     }
 
     /// Lets the deliveries from a closed channel end.
-    fn drain(&mut self, name: &Name, running: &Running, patience: std::time::Duration) -> UnderWay {
+    fn drain(&mut self, name: &Name, running: &Running, patience: Duration) -> UnderWay {
         let (state, control) = (running.state.clone(), Arc::clone(&self.control));
         self.openings.drain(name, state, control, patience)
     }
