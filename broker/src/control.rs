@@ -68,6 +68,13 @@ impl BrokerState {
 }
 
 impl BrokerState {
+    /// How many dead letters of these have no trigger to go to: it is gone, or there never was one.
+    pub fn without_trigger(&self, selection: &Selection) -> usize {
+        let routes = self.fanout.routes.load();
+        let letters = self.fanout.dead_letters.list(selection, 0, usize::MAX).items;
+        letters.iter().filter(|letter| routes.find(letter.key).is_none()).count()
+    }
+
     /// Why the broker is of no use although it is at work: its channel is down for now.
     pub fn down(&self) -> Option<NotReady> {
         let message = self.channel.health().err()?;
@@ -121,11 +128,20 @@ pub struct NotReady {
     pub message: String,
 }
 
+impl Inventory {
+    /// Brokers at work, and those that only deliver.
+    pub fn delivering(&self) -> impl Iterator<Item = &BrokerState> {
+        self.brokers.values().flatten().chain(&self.leaving)
+    }
+}
+
 /// Every resource of the process at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// Brokers by name; those that cannot work say why.
     pub brokers: BTreeMap<Name, Result<BrokerState, NotReady>>,
+    /// Those that deliver what they hold before their channel is replaced.
+    pub leaving: Vec<BrokerState>,
     /// The kind of channel that each of them asks for.
     pub channels: BTreeMap<Name, &'static str>,
     /// Triggers by name.
@@ -157,6 +173,7 @@ pub struct Control {
     workers: Vec<Mailbox>,
     /// Asks whoever runs the resources to look at them again.
     looks: mpsc::Sender<Look>,
+    is_loaded: AtomicBool,
     is_ready: AtomicBool,
     is_ending: AtomicBool,
     is_draining: Arc<AtomicBool>,
@@ -187,6 +204,7 @@ impl Control {
             connections,
             workers,
             looks,
+            is_loaded: AtomicBool::new(false),
             is_ready: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             is_draining,
@@ -211,6 +229,16 @@ impl Control {
     /// Asks for the same without waiting; when many wish for it already, one of them will do.
     pub fn look_soon(&self) {
         drop(self.looks.try_send(oneshot::channel().0));
+    }
+
+    /// Says that the first full set of resources is known, though channels may still be opened.
+    pub fn set_loaded(&self) {
+        self.is_loaded.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub fn is_loaded(&self) -> bool {
+        self.is_loaded.load(Ordering::Acquire)
     }
 
     /// Says that the first full set of resources is at work.

@@ -49,8 +49,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// How often it is asked whether storage has failed for good.
 const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the start waits for channels that take a while to open. One that takes longer is opened
-/// beside the rest: its broker is not ready until then.
+/// How long the start waits for channels to open; others are opened beside the rest.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ids of events that are named when they are lost.
@@ -169,6 +168,7 @@ impl Process {
             None => built_in(admin_at),
         };
         process.apply(&snapshot).await;
+        process.control.set_loaded();
         process.controller.settle(OPEN_PATIENCE).await;
         process.accept(sockets).await;
         process.control.set_ready();
@@ -238,7 +238,7 @@ impl Process {
                 _ = expire.tick() => self.expire().await,
                 _ = looks_at_storage.tick() => {
                     let inventory = self.control.inventory.load_full();
-                    inventory.brokers.values().flatten().for_each(BrokerState::find_overflows);
+                    inventory.delivering().for_each(BrokerState::find_overflows);
                     self.controller.reopen_failed().await;
                     if let Some(why) = broken_storage(&self.control) {
                         tracing::error!(%why, "storage failed: leaving, so that the next process finds out what is stored");
@@ -329,14 +329,14 @@ async fn end(mut ending: Ending) -> Result<(), Failure> {
 /// Dead letters that go with the process, of all brokers.
 fn dead_letters(control: &Control) -> usize {
     let inventory = control.inventory.load();
-    let brokers = inventory.brokers.values().flatten().filter(|broker| !broker.fanout.outlives);
+    let brokers = inventory.delivering().filter(|broker| !broker.fanout.outlives);
     brokers.map(|broker| broker.fanout.dead_letters.held().0).sum()
 }
 
 /// Events that are stored and outlive the process.
 fn waiting(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
-    let brokers = inventory.brokers.values().flatten().filter(|broker| broker.fanout.outlives);
+    let brokers = inventory.delivering().filter(|broker| broker.fanout.outlives);
     brokers.map(BrokerState::stored).sum()
 }
 
@@ -388,7 +388,7 @@ async fn drain(control: &Control, draining: &AtomicBool, drain: config::Drain) -
     draining.store(true, Ordering::Release);
     // What outlives the process is not lent any more: it goes on after the next start.
     let inventory = control.inventory.load_full();
-    let brokers = inventory.brokers.values().flatten();
+    let brokers = inventory.delivering();
     brokers.filter(|broker| broker.fanout.outlives).for_each(|broker| broker.channel.close());
     for worker in control.workers() {
         if worker.send(Command::Stop).await.is_err() {
@@ -413,7 +413,7 @@ async fn drain(control: &Control, draining: &AtomicBool, drain: config::Drain) -
 async fn pending(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
     let stored = |outlives: bool| -> usize {
-        let brokers = inventory.brokers.values().flatten();
+        let brokers = inventory.delivering();
         let brokers = brokers.filter(|broker| broker.fanout.outlives == outlives);
         brokers.map(BrokerState::stored).sum()
     };

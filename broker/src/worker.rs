@@ -78,6 +78,18 @@ pub enum Command {
     },
     /// End the deliveries of brokers whose events outlive the process.
     Stop,
+    /// End the deliveries of one broker whose channel is closed.
+    Halt {
+        /// The broker.
+        fanout: Arc<Fanout>,
+    },
+    /// Say how many events of one broker are under way, or on their way into storage.
+    Busy {
+        /// The broker.
+        fanout: Arc<Fanout>,
+        /// Where to.
+        reply: oneshot::Sender<usize>,
+    },
     /// Close the breaker of a subscriber; answers the state it was in, if there is one.
     ResetBreaker {
         /// The subscriber.
@@ -300,6 +312,8 @@ impl Desk {
             }
             Command::ResumeSinks { fanout } => worker.resume_sinks(&fanout),
             Command::Stop => worker.stop(),
+            Command::Halt { fanout } => worker.halt(&fanout),
+            Command::Busy { fanout, reply } => answer(reply, worker.busy(&fanout)),
             Command::ResetBreaker { url, reply } => answer(reply, worker.reset_breaker(&url)),
             Command::Pending { reply } => answer(reply, worker.pending()),
             Command::WaitingIds { limit, reply } => answer(reply, worker.waiting_ids(limit)),

@@ -46,6 +46,7 @@ impl Pauses {
     /// When it could not be written down; then nothing has changed, unless the error says that
     /// nobody knows.
     pub async fn set(&self, trigger: &Name, paused: bool) -> Result<bool, PublishError> {
+        let was_paused = self.has(trigger);
         if let Some(ledger) = &self.ledger {
             let key = format!("{PAUSED}{trigger}");
             if paused {
@@ -54,7 +55,8 @@ impl Pauses {
                 ledger.remove(&key).await?;
             }
         }
-        Ok(self.note(trigger, paused))
+        // Whoever follows a shared ledger may have noted it before this comes back.
+        Ok(self.note(trigger, paused) || was_paused != paused)
     }
 
     fn note(&self, trigger: &Name, paused: bool) -> bool {
@@ -145,6 +147,62 @@ impl Following {
             if self.notes.apply(change) {
                 pauses_changed();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use channel::Work;
+
+    use super::*;
+
+    /// A shared ledger that tells of each note before its write has ended.
+    #[derive(Debug, Default)]
+    struct Hasty {
+        reader: OnceLock<Notes>,
+    }
+
+    impl Hasty {
+        fn tell(&self, change: Change) -> Work<Result<(), PublishError>> {
+            self.reader.get().expect("a reader").apply(change);
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    impl Ledger for Hasty {
+        fn is_shared(&self) -> bool {
+            true
+        }
+
+        fn put(&self, key: &str, value: Bytes) -> Work<Result<(), PublishError>> {
+            self.tell(Change::Put { key: key.into(), value })
+        }
+
+        fn remove(&self, key: &str) -> Work<Result<(), PublishError>> {
+            self.tell(Change::Removed { key: key.into() })
+        }
+
+        fn watch(&self) -> Box<dyn Watch> {
+            unimplemented!("not watched")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_is_a_change_although_the_ledger_tells_of_it_first() {
+        let ledger = Arc::new(Hasty::default());
+        let shared: Option<Arc<dyn Ledger>> = Some(Arc::<Hasty>::clone(&ledger));
+        let limits = DeadLetterLimits::default();
+        let dead_letters = Arc::new(DeadLetters::new(limits, None, Budget::new(1)));
+        let pauses = Arc::new(Pauses::new(shared));
+        let reader = Notes { dead_letters, pauses: Arc::clone(&pauses) };
+        ledger.reader.set(reader).expect("the first");
+        let trigger = Name::new("default", "t");
+        for (paused, is_change) in [(true, true), (true, false), (false, true), (false, false)] {
+            assert_eq!(pauses.set(&trigger, paused).await, Ok(is_change), "{paused}");
+            assert_eq!(pauses.has(&trigger), paused);
         }
     }
 }

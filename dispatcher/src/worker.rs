@@ -109,6 +109,23 @@ impl Worker {
         }
     }
 
+    /// Ends the deliveries of one broker, whose channel is closed, as [`Worker::stop`] does.
+    /// [`Worker::busy`] says when that is done.
+    pub fn halt(&self, fanout: &Arc<Fanout>) {
+        if let Some(lanes) = self.lanes(fanout) {
+            lanes.each(|lane| lane.stop());
+        }
+    }
+
+    /// Events of one broker that are under way, or on their way into storage.
+    pub fn busy(&self, fanout: &Arc<Fanout>) -> usize {
+        let mut busy = 0;
+        if let Some(lanes) = self.lanes(fanout) {
+            lanes.each(|lane| busy += lane.busy());
+        }
+        busy
+    }
+
     fn all_lanes(&self) -> Vec<Rc<Lanes>> {
         self.brokers.borrow().values().map(Rc::clone).collect()
     }

@@ -3,12 +3,14 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use harness::manifest::yaml;
 use harness::metrics::parse;
 use harness::process::Exit;
 use harness::{
-    Broker, Manifests, Mode, Producer, Running, Scene, Setup, Subscriber, Trigger, eventually,
+    Answer, Broker, Manifests, Mode, Producer, Running, Scene, Setup, Subscriber, Trigger,
+    eventually,
 };
 use serde_json::json;
 
@@ -69,7 +71,8 @@ async fn on_kafka(running: &Running) {
             Err(broker)
         }
     };
-    eventually(SOON, is_told).await;
+    // The channel that it had is emptied first, and an attempt at Kafka takes a while.
+    eventually(2 * SOON, is_told).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,6 +153,7 @@ async fn a_template_that_cannot_be_used_keeps_the_channel_in_use_and_says_where_
         ("KafkaChannel", "{numPartition: 3}", "numPartitions"),
         ("KafkaChannel", "{replicationFactor: 0}", "must be from 1 to 32767"),
         ("DiskChannel", "{retentionDuration: 1h}", "ISO 8601"),
+        ("DiskChannel", "{bytesMax: 1}", "must be at least 8Mi"),
         ("NatsJetStreamChannel", "{stream: {config: {discard: Old}}}", "must be New"),
     ];
     for (kind, spec, said) in cases {
@@ -183,6 +187,14 @@ async fn a_configuration_that_cannot_be_used_ends_the_start_in_one_line_without_
         ("nats: {url: 'nats://u:canary@n'}".to_owned(), "nats.url: must not hold"),
         (format!("kafka: {{sasl: {sasl}}}"), "kafka.sasl.passwordFile"),
         ("channel: {default: kafka}".to_owned(), "kafka.bootstrapServers: is required"),
+        (
+            "channel: {disk: {bytesMax: 1}}".to_owned(),
+            "channel.disk.bytesMax: must be at least 8Mi",
+        ),
+        (
+            "channel: {disk: {freePercentMin: 100}}".to_owned(),
+            "channel.disk.freePercentMin: must be",
+        ),
         ("overflow: {after: PT0S}".to_owned(), "overflow.after: must be more than zero"),
     ];
     let file = folder.path().join("catchment.yaml");
@@ -214,4 +226,127 @@ async fn a_start_with_a_channel_that_is_away_is_ready_for_the_others() {
     assert_eq!((send("default/default").await, send("default/remote").await), (202, 503));
     subscriber.receives(1, SOON).await;
     assert_eq!(send("default/none").await, 404);
+}
+
+/// `default/kept` on disk, with a trigger that delivers one event at a time.
+async fn on_disk() -> (Running, Subscriber) {
+    let subscriber = Subscriber::start().await;
+    let trigger = Trigger::named("kept").of("kept").annotation("catchment.dev/max-in-flight", "1");
+    let running = Scene::new()
+        .broker(Broker::named("kept").channel("DiskChannel", json!({})))
+        .trigger(trigger, &subscriber)
+        .start()
+        .await;
+    (running, subscriber)
+}
+
+/// Asks for another channel for `default/kept`, and waits until that is known.
+async fn ask_for(running: &Running, kind: &str) {
+    running.manifests.broker(&Broker::named("kept").channel(kind, json!({})));
+    let admin = running.admin();
+    let is_told = || async {
+        let broker = admin.broker("default/kept").await;
+        let is_at_work = broker["channel"]["kind"] == kind;
+        let message = broker["message"].as_str().unwrap_or_default();
+        let is_changing = message.contains(&format!("to be replaced by {kind}: "));
+        if is_at_work || is_changing { Ok(()) } else { Err(broker) }
+    };
+    eventually(SOON, is_told).await;
+}
+
+async fn is_at_work(running: &Running, kind: &str) {
+    let admin = running.admin();
+    let at_work = || async {
+        let broker = admin.broker("default/kept").await;
+        if broker["channel"]["kind"] == kind { Ok(()) } else { Err(broker) }
+    };
+    eventually(3 * SOON, at_work).await;
+}
+
+/// Sends `count` events; all are taken.
+async fn send_kept(running: &Running, from: usize, count: usize) {
+    let mut producer = running.program.producer("default/kept");
+    for id in from..from + count {
+        let answer = producer.send(&greeting(&id.to_string()), Mode::Binary).await.unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+}
+
+/// The ids that came, in their order.
+fn ids(subscriber: &Subscriber) -> Vec<usize> {
+    let received = subscriber.received();
+    let mut ids: Vec<usize> =
+        received.iter().map(|it| it.key().unwrap().id.parse().unwrap()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_channel_is_emptied_before_another_replaces_it() {
+    let (running, subscriber) = on_disk().await;
+    subscriber.always(Answer::status(200).after(Duration::from_millis(20)));
+    send_kept(&running, 0, 200).await;
+    ask_for(&running, "InMemoryChannel").await;
+
+    let mut producer = running.program.producer("default/kept");
+    let refused = producer.send(&greeting("not"), Mode::Binary).await.unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    let said = "DiskChannel is being emptied, to be replaced by InMemoryChannel: ";
+    let left = detail.split_once(said).unwrap_or_else(|| panic!("{detail}")).1;
+    assert!(left.ends_with(" events are left"), "{detail}");
+    let left: usize = left.split(' ').next().unwrap().parse().unwrap();
+    assert!((1..=200).contains(&left), "{detail}");
+
+    is_at_work(&running, "InMemoryChannel").await;
+    assert_eq!(ids(&subscriber), (0..200).collect::<Vec<_>>(), "each of them, once");
+    send_kept(&running, 200, 1).await;
+    subscriber.receives(201, SOON).await;
+    // Nothing was left behind that comes now.
+    ask_for(&running, "DiskChannel").await;
+    is_at_work(&running, "DiskChannel").await;
+    send_kept(&running, 201, 1).await;
+    subscriber.receives(202, SOON).await;
+    assert_eq!(ids(&subscriber), (0..202).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_the_change_of_a_channel_back_finds_all_as_it_was() {
+    let (running, subscriber) = on_disk().await;
+    subscriber.always(Answer::status(200).after(Duration::from_millis(20)));
+    send_kept(&running, 0, 100).await;
+    ask_for(&running, "InMemoryChannel").await;
+    ask_for(&running, "DiskChannel").await;
+    is_at_work(&running, "DiskChannel").await;
+    assert!(subscriber.count() < 100, "it did not wait until all were delivered");
+    send_kept(&running, 100, 1).await;
+    subscriber.receives(101, SOON).await;
+    running.settled(SOON).await;
+    assert_eq!(ids(&subscriber), (0..101).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_paused_trigger_comes_back_with_its_channel() {
+    let (running, subscriber) = on_disk().await;
+    let paused = "/api/v1/triggers/default/kept/pause";
+    assert_eq!(running.admin().post(paused, &json!({})).await.status, 200);
+    send_kept(&running, 0, 5).await;
+    ask_for(&running, "InMemoryChannel").await;
+    is_at_work(&running, "InMemoryChannel").await;
+    let said = running.program.process.stderr();
+    let line = said.lines().find(|line| line.contains("stay in the former channel"));
+    let line = line.unwrap_or_else(|| panic!("{said}"));
+    for word in ["WARN", "default/kept", "DiskChannel", "5"] {
+        assert!(line.contains(word), "{line}");
+    }
+    send_kept(&running, 5, 1).await;
+    subscriber.receives(1, SOON).await;
+    ask_for(&running, "DiskChannel").await;
+    is_at_work(&running, "DiskChannel").await;
+    let resume = "/api/v1/triggers/default/kept/resume";
+    assert_eq!(running.admin().post(resume, &json!({})).await.status, 200);
+    subscriber.receives(6, SOON).await;
+    running.settled(SOON).await;
+    assert_eq!(ids(&subscriber), (0..6).collect::<Vec<_>>());
 }

@@ -234,6 +234,7 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
         )
     };
     Inventory {
+        leaving: Vec::new(),
         brokers: brokers.into_iter().map(|(broker, state)| (name(broker), state)).collect(),
         channels: [
             ("default/default", "InMemoryChannel"),

@@ -148,6 +148,7 @@ impl Readiness {
         let reason = match (ready, draining) {
             (true, _) => None,
             (false, true) => Some("the process is shutting down"),
+            (false, false) if control.is_loaded() => Some("channels are being opened"),
             (false, false) => Some("the resources are not loaded yet"),
         };
         Self { ready, reason, draining, parts: None }

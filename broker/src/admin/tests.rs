@@ -255,9 +255,12 @@ async fn ready_means_loaded_and_not_shutting_down() {
 
     let (empty, _looks) =
         Control::new(Vec::new(), Budget::new(1), Connections::new(1, 1), Arc::default());
-    let loading = Bench::of(empty).get("/readyz").await;
+    let loading = Bench::of(Arc::clone(&empty)).get("/readyz").await;
     let text = "not ready: the resources are not loaded yet\n";
     assert_eq!((loading.status, loading.text()), (503, text));
+    empty.set_loaded();
+    let opening = Bench::of(empty).get("/readyz").await;
+    assert_eq!((opening.status, opening.text()), (503, "not ready: channels are being opened\n"));
 }
 
 #[tokio::test]

@@ -121,13 +121,31 @@ impl Overflow {
     }
 }
 
+/// What a disk channel cannot go by, if anything.
+pub(super) fn unusable(disk: &DiskSettings) -> Option<String> {
+    if let Some(rule) = disk_too_small(disk.bytes_max) {
+        return Some(format!("channel.disk.bytesMax: {rule}"));
+    }
+    if disk.bytes_max / 2 < disk.event_bytes_max {
+        return Some("channel.disk.eventBytesMax: must be at most half of bytesMax".to_owned());
+    }
+    let is_all = disk.free_percent_min > 99;
+    is_all.then(|| "channel.disk.freePercentMin: must be from 0 to 99".to_owned())
+}
+
+/// Why no disk channel can do with so many bytes, if so.
+pub(crate) fn disk_too_small(bytes: usize) -> Option<&'static str> {
+    let is_less =
+        u64::try_from(bytes).is_ok_and(|bytes| bytes < channel::disk::DiskSettings::BYTES_MIN);
+    is_less.then_some("must be at least 8Mi")
+}
+
 /// The settings among these that must not be zero, and whether they are.
 pub(super) fn zeros(
     disk: &DiskSettings,
     overflow: &OverflowSettings,
 ) -> impl Iterator<Item = (&'static str, bool)> {
     [
-        ("channel.disk.bytesMax", disk.bytes_max == 0),
         ("channel.disk.eventsMax", disk.events_max == 0),
         ("channel.disk.eventBytesMax", disk.event_bytes_max == 0),
         ("overflow.after", overflow.after.is_zero()),

@@ -15,6 +15,7 @@ use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time
 use channel::MemoryLimits;
 use dispatcher::{DeadLetterLimits, http::ClientSettings};
 
+pub(crate) use channels::disk_too_small;
 pub use channels::{CHANNEL_DEFAULT, DiskSettings, OverflowSettings};
 pub use file::ConfigError;
 pub use kafka::{KafkaSettings, Properties, SaslMechanism, SaslSettings};
@@ -100,6 +101,15 @@ pub struct Drain {
 }
 
 impl Settings {
+    /// Where the server of channels of this kind is, if they have one and it is set.
+    pub fn server_of(&self, kind: ChannelKind) -> Option<&str> {
+        match kind {
+            ChannelKind::Memory | ChannelKind::Disk => None,
+            ChannelKind::Kafka => self.kafka.bootstrap_servers.as_deref(),
+            ChannelKind::Nats => self.nats.url.as_deref(),
+        }
+    }
+
     /// Puts the settings together.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! One broker from its resource to its end: opening, running, leaving; and the steps between.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use channel::{Budget, Name};
+use tokio::time::Instant;
 
 use super::{
     Controller, Running,
+    emptying::{Emptied, Emptying},
     opening::{News, Report, Start, UnderWay},
 };
 use crate::{
@@ -15,6 +17,9 @@ use crate::{
     spec::{ChannelChoice, ChannelKind},
     worker::Command,
 };
+
+/// How long the start waits for channels on servers when brokers beside them are at work already.
+const BESIDE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A broker and the channel it asks for.
 #[derive(Debug)]
@@ -35,7 +40,16 @@ enum Phase {
         is_tried: bool,
     },
     Running(Running),
-    /// It asks for another channel: the one that it has is closed, and being emptied.
+    /// It asks for a channel of another kind: the one that it has takes no more events and delivers
+    /// what it holds.
+    Emptying {
+        under_way: UnderWay,
+        running: Running,
+        /// What the channel that it has was asked for by.
+        was: ChannelChoice,
+        why: NotReady,
+    },
+    /// It asks for another channel: the one that it has is closed, and its deliveries end.
     Leaving {
         under_way: UnderWay,
         running: Running,
@@ -46,8 +60,16 @@ enum Phase {
 impl Broker {
     pub(super) fn running(&self) -> Option<&Running> {
         match &self.phase {
-            Phase::Running(running) => Some(running),
+            Phase::Running(running) | Phase::Emptying { running, .. } => Some(running),
             Phase::Opening { .. } | Phase::Leaving { .. } => None,
+        }
+    }
+
+    /// The broker while it delivers what it holds, before its channel is replaced.
+    pub(super) fn emptying(&self) -> Option<&BrokerState> {
+        match &self.phase {
+            Phase::Emptying { running, .. } => Some(&running.state),
+            _ => None,
         }
     }
 
@@ -55,14 +77,18 @@ impl Broker {
     pub(super) fn state(&self) -> Result<BrokerState, NotReady> {
         match &self.phase {
             Phase::Running(running) => Ok(running.state.clone()),
-            Phase::Opening { why, .. } | Phase::Leaving { why, .. } => Err(why.clone()),
+            Phase::Opening { why, .. }
+            | Phase::Emptying { why, .. }
+            | Phase::Leaving { why, .. } => Err(why.clone()),
         }
     }
 
     fn gate(&self, name: &Name) -> Gate {
         match &self.phase {
             Phase::Running(running) => Gate::Open(Arc::clone(&running.gate)),
-            Phase::Opening { why, .. } | Phase::Leaving { why, .. } => {
+            Phase::Opening { why, .. }
+            | Phase::Emptying { why, .. }
+            | Phase::Leaving { why, .. } => {
                 let NotReady { reason, message } = why.clone();
                 Gate::Shut(Arc::new(Shut { broker: name.clone(), reason, message }))
             }
@@ -71,9 +97,9 @@ impl Broker {
 
     fn ticket(&self) -> Option<u64> {
         match &self.phase {
-            Phase::Opening { under_way, .. } | Phase::Leaving { under_way, .. } => {
-                Some(under_way.ticket)
-            }
+            Phase::Opening { under_way, .. }
+            | Phase::Emptying { under_way, .. }
+            | Phase::Leaving { under_way, .. } => Some(under_way.ticket),
             Phase::Running(_) => None,
         }
     }
@@ -99,12 +125,21 @@ impl Controller {
         }
     }
 
-    /// Takes news until each broker's channel has opened or failed once, at most for `patience`.
-    pub async fn settle(&mut self, patience: std::time::Duration) {
-        let deadline = tokio::time::Instant::now() + patience;
+    /// Takes news until each broker's channel has opened or failed once, at most for `patience`; and
+    /// no longer than [`BESIDE_PATIENCE`] once one is at work that needs no server.
+    pub async fn settle(&mut self, patience: Duration) {
+        let mut deadline = Instant::now() + patience;
         let is_untried =
             |broker: &Broker| matches!(broker.phase, Phase::Opening { is_tried: false, .. });
+        let default = self.settings.channel_default;
+        let is_here = |broker: &Broker| {
+            let kind = broker.choice.kind(default);
+            broker.running().is_some() && matches!(kind, ChannelKind::Disk | ChannelKind::Memory)
+        };
         while self.brokers.values().any(is_untried) {
+            if self.brokers.values().any(is_here) {
+                deadline = deadline.min(Instant::now() + BESIDE_PATIENCE);
+            }
             let Ok(report) = tokio::time::timeout_at(deadline, self.report()).await else { return };
             self.take(report).await;
         }
@@ -114,9 +149,7 @@ impl Controller {
     pub async fn end(self) {
         let deadline = std::time::Instant::now() + super::opening::END_TIMEOUT;
         let ends = self.brokers.into_values().filter_map(|broker| {
-            let (Phase::Running(running) | Phase::Leaving { running, .. }) = broker.phase else {
-                return None;
-            };
+            let running = broker.into_running()?;
             running.state.channel.close();
             Some(running.state.channel.end(deadline))
         });
@@ -147,7 +180,7 @@ impl Controller {
         // Gates close before the triggers go: nobody gets a 202 for an event that nothing waits for.
         self.swap_gates();
         for (name, broker) in gone.iter().zip(ending) {
-            if let Phase::Running(running) | Phase::Leaving { running, .. } = broker.phase {
+            if let Some(running) = broker.into_running() {
                 running.state.channel.close();
                 if running.state.fanout.outlives {
                     self.keep_waiting_of(name);
@@ -179,6 +212,39 @@ impl Controller {
         let leaving = match broker.phase {
             // Its tries end with it.
             Phase::Opening { .. } => return true,
+            Phase::Running(running) if running.state.fanout.outlives && old != new => {
+                let BrokerState { fanout, channel, .. } = &running.state;
+                let (fanout, channel) = (Arc::clone(fanout), Arc::clone(channel));
+                let emptying = Emptying { fanout, channel };
+                let left = emptying.events();
+                tracing::warn!(
+                    broker = %name,
+                    from = old.as_str(),
+                    to = new.as_str(),
+                    left,
+                    "the channel is replaced: the old one takes no more events and is emptied first"
+                );
+                let under_way = self.openings.empty(name, emptying);
+                Phase::Emptying {
+                    under_way,
+                    running,
+                    was: broker.choice,
+                    why: emptied(old, new, left),
+                }
+            }
+            // Whoever changes their mind finds all as it was.
+            Phase::Emptying { running, was, .. } if was == *choice => {
+                tracing::info!(broker = %name, channel = new.as_str(), "the channel stays");
+                Phase::Running(running)
+            }
+            Phase::Emptying { under_way, running, was, .. } => {
+                let emptying = Emptying {
+                    fanout: Arc::clone(&running.state.fanout),
+                    channel: Arc::clone(&running.state.channel),
+                };
+                let why = emptied(was.kind(default), new, emptying.events());
+                Phase::Emptying { under_way, running, was, why }
+            }
             Phase::Running(running) => {
                 let dead_letters = running.state.fanout.dead_letters.held().0;
                 tracing::warn!(
@@ -188,10 +254,9 @@ impl Controller {
                     dead_letters,
                     "the channel is replaced: the old one is closed and drained, its dead letters go"
                 );
-                let channel = Arc::clone(&running.state.channel);
                 let patience = self.settings.drain.timeout;
                 Phase::Leaving {
-                    under_way: self.openings.drain(name, channel, patience),
+                    under_way: self.drain(name, &running, patience),
                     running,
                     why: changing(old, new),
                 }
@@ -219,13 +284,15 @@ impl Controller {
         let failed: Vec<Name> = failed.map(|(name, _)| name.clone()).collect();
         for name in &failed {
             let Some(Broker { choice, phase }) = self.brokers.remove(name) else { continue };
-            let Phase::Running(running) = phase else { continue };
+            let Some(running) = (Broker { choice: choice.clone(), phase }).into_running() else {
+                continue;
+            };
             let channel = Arc::clone(&running.state.channel);
             let message = channel.failure().unwrap_or_default();
             tracing::error!(broker = %name, %message, "a channel failed and is opened again");
             channel.close();
             let phase = Phase::Leaving {
-                under_way: self.openings.drain(name, channel, std::time::Duration::ZERO),
+                under_way: self.drain(name, &running, Duration::ZERO),
                 running,
                 why: NotReady { reason: "ChannelFailed", message },
             };
@@ -248,8 +315,12 @@ impl Controller {
         let phase = match self.openings.open(request).await {
             Start::Open(open) => Phase::Running(self.run(&name, open, budget).await),
             Start::UnderWay(under_way) => {
-                let kind = choice.kind(self.settings.channel_default).as_str();
-                let message = format!("{kind} is being opened");
+                let default = self.settings.channel_default;
+                let kind = choice.kind(default).as_str();
+                let message = match self.settings.server_of(choice.kind(default)) {
+                    Some(address) => format!("{kind} is being opened at {address}"),
+                    None => format!("{kind} is being opened"),
+                };
                 let why = NotReady { reason: "ChannelOpening", message };
                 Phase::Opening { under_way, budget, why, is_tried: false }
             }
@@ -272,6 +343,17 @@ impl Controller {
                 self.start(name, open).await;
                 true
             }
+            (News::Left(left), Some(broker)) => {
+                let kind = broker.choice.kind(self.settings.channel_default);
+                if let Phase::Emptying { was, why, .. } = &mut broker.phase {
+                    *why = emptied(was.kind(self.settings.channel_default), kind, left);
+                }
+                true
+            }
+            (News::Emptied(how), Some(_)) => {
+                self.close_emptied(&name, how);
+                true
+            }
             (News::Drained, Some(_)) => {
                 self.replace(name).await;
                 true
@@ -280,7 +362,7 @@ impl Controller {
                 self.openings.discard(open.channel, turn);
                 false
             }
-            (News::Failed(_) | News::Drained, None) => false,
+            (News::Failed(_) | News::Left(_) | News::Emptied(_) | News::Drained, None) => false,
         }
     }
 
@@ -290,6 +372,43 @@ impl Controller {
         let Phase::Opening { budget, .. } = broker.phase else { return };
         let phase = Phase::Running(self.run(&name, open, budget).await);
         self.brokers.insert(name, Broker { choice: broker.choice, phase });
+    }
+
+    /// Closes a channel that has been emptied, and ends its deliveries.
+    fn close_emptied(&mut self, name: &Name, how: Emptied) {
+        let Some(Broker { choice, phase }) = self.brokers.remove(name) else { return };
+        let Phase::Emptying { running, was, .. } = phase else { return };
+        let default = self.settings.channel_default;
+        let (old, new) = (was.kind(default), choice.kind(default));
+        let BrokerState { channel, .. } = &running.state;
+        channel.close();
+        let kind = old.as_str();
+        let events = channel.depth().events;
+        if events > 0 {
+            let why = channel.health().err().unwrap_or_default();
+            tracing::warn!(broker = %name, channel = kind, events, why, "events stay in the former channel: they come back with it");
+        }
+        let of_broker = self.triggers.values().filter(|it| it.made_from.broker_name == *name);
+        for trigger in of_broker {
+            let events = trigger.running.overflow.depth().events;
+            if events > 0 {
+                let trigger = &trigger.running.plan.name;
+                tracing::warn!(broker = %name, %trigger, channel = kind, events, "events that wait stay in the former channel: they come back with it");
+            }
+        }
+        let patience = match how {
+            Emptied::Empty => self.settings.drain.timeout,
+            Emptied::Down => Duration::ZERO,
+        };
+        let under_way = self.drain(name, &running, patience);
+        let phase = Phase::Leaving { under_way, running, why: changing(old, new) };
+        self.brokers.insert(name.clone(), Broker { choice, phase });
+    }
+
+    /// Lets the deliveries from a closed channel end.
+    fn drain(&mut self, name: &Name, running: &Running, patience: Duration) -> UnderWay {
+        let (state, control) = (running.state.clone(), Arc::clone(&self.control));
+        self.openings.drain(name, state, control, patience)
     }
 
     /// Ends what is left of a broker's old channel, and opens the one that it asks for.
@@ -313,7 +432,11 @@ impl Controller {
 
     /// The broker at work that a trigger takes events from.
     pub(super) fn broker_at_work(&self, name: &Name) -> Result<BrokerState, NotReady> {
-        let why = match self.brokers.get(name).map(Broker::state) {
+        let broker = self.brokers.get(name);
+        if let Some(running) = broker.and_then(Broker::running) {
+            return Ok(running.state.clone());
+        }
+        let why = match broker.map(Broker::state) {
             Some(Ok(state)) => return Ok(state),
             Some(Err(why)) => why,
             None => NotReady { reason: "Unknown", message: "it is not known".to_owned() },
@@ -324,6 +447,15 @@ impl Controller {
 }
 
 impl Broker {
+    fn into_running(self) -> Option<Running> {
+        match self.phase {
+            Phase::Running(running)
+            | Phase::Emptying { running, .. }
+            | Phase::Leaving { running, .. } => Some(running),
+            Phase::Opening { .. } => None,
+        }
+    }
+
     /// Notes why the channel is not open. Returns whether that is news.
     fn note(&mut self, kind: ChannelKind, failure: &OpenFailure) -> bool {
         let Phase::Opening { why, is_tried, .. } = &mut self.phase else { return false };
@@ -334,6 +466,14 @@ impl Broker {
         *why = now;
         is_news
     }
+}
+
+/// Why a broker is not ready while its durable channel is emptied.
+fn emptied(old: ChannelKind, new: ChannelKind, left: usize) -> NotReady {
+    let mut why = changing(old, new);
+    let are_left = if left == 1 { "event is left" } else { "events are left" };
+    why.message.push_str(&format!(": {left} {are_left}"));
+    why
 }
 
 fn changing(old: ChannelKind, new: ChannelKind) -> NotReady {

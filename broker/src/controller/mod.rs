@@ -4,6 +4,7 @@
 //! each moment, and which steps a change asks for, is in `broker`.
 
 mod broker;
+mod emptying;
 mod opening;
 #[cfg(test)]
 mod tests;
@@ -159,7 +160,8 @@ impl Controller {
         let brokers =
             self.brokers.iter().map(|(name, broker)| (name.clone(), broker.state())).collect();
         let problems = snapshot.problems;
-        let inventory = Inventory { brokers, channels, triggers, problems };
+        let leaving = self.brokers.values().filter_map(Broker::emptying).cloned().collect();
+        let inventory = Inventory { brokers, leaving, channels, triggers, problems };
         self.control.inventory.store(Arc::new(inventory));
     }
 

@@ -11,12 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use channel::{Channel, Name, Strength, Work};
+use channel::{Channel, Name, Work};
 use futures_util::{FutureExt as _, future::poll_immediate};
 use tokio::{sync::mpsc, task::JoinSet, time};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::channels::{OpenChannel, OpenFailure, OpenRequest, Opener};
+use super::emptying::{Emptied, Emptying, halt};
+use crate::{
+    channels::{OpenChannel, OpenFailure, OpenRequest, Opener},
+    control::{BrokerState, Control},
+};
 
 /// What came of an attempt.
 type Attempted = Result<OpenChannel, OpenFailure>;
@@ -65,8 +69,28 @@ pub(super) enum News {
     Opened(OpenChannel, Turn),
     /// It is not, and it will be tried again if the failure says so.
     Failed(OpenFailure),
-    /// A channel that is to be replaced is empty, or had its time.
+    /// So many events are left in a channel that is being emptied.
+    Left(usize),
+    /// A durable channel that is to be replaced need not be waited for any longer.
+    Emptied(Emptied),
+    /// A closed channel that is to be replaced is done with its events, or had its time.
     Drained,
+}
+
+/// Reports of one work.
+#[derive(Debug)]
+pub(super) struct Teller {
+    broker: Name,
+    ticket: u64,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Teller {
+    pub(super) async fn tell(&self, news: News) {
+        let report = Report { broker: self.broker.clone(), ticket: self.ticket, news };
+        // Nobody waits for it once the process ends.
+        drop(self.reports.send(report).await);
+    }
 }
 
 /// A work for a broker: begins when the one before it has ended, and ends when dropped.
@@ -161,12 +185,33 @@ impl Openings {
         Start::UnderWay(under_way)
     }
 
-    /// Waits until a closed channel is empty, at most `patience`; then reports it. One that keeps its
-    /// events for the next start is done at once.
+    /// Waits until a durable channel that is open still is empty; reports what is left until then.
+    pub(super) fn empty(&mut self, broker: &Name, emptying: Emptying) -> UnderWay {
+        let turn = self.turn(broker);
+        let under_way = self.under_way();
+        let stop = under_way.stop.clone();
+        let (broker, ticket) = (broker.clone(), under_way.ticket);
+        let teller = Teller { broker, ticket, reports: self.sender.clone() };
+        self.tasks.spawn(async move {
+            turn.begins().await;
+            let emptied = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                emptied = emptying.run(&teller) => emptied,
+            };
+            drop(turn);
+            teller.tell(News::Emptied(emptied)).await;
+        });
+        under_way
+    }
+
+    /// Waits until a closed channel is empty, at most `patience`; then reports it. Of one that keeps
+    /// its events the lanes come to their end.
     pub(super) fn drain(
         &mut self,
         broker: &Name,
-        channel: Arc<dyn Channel>,
+        state: BrokerState,
+        control: Arc<Control>,
         patience: Duration,
     ) -> UnderWay {
         let turn = self.turn(broker);
@@ -175,9 +220,12 @@ impl Openings {
             Report { broker: broker.clone(), ticket: under_way.ticket, news: News::Drained };
         let (reports, stop) = (self.sender.clone(), under_way.stop.clone());
         self.tasks.spawn(async move {
+            let BrokerState { fanout, channel, .. } = state;
             let empty = async {
-                while channel.durability().strength == Strength::None && channel.depth().events > 0
-                {
+                if fanout.outlives {
+                    return halt(&control, &fanout).await;
+                }
+                while channel.depth().events > 0 {
                     time::sleep(DRAIN_POLL).await;
                 }
             };

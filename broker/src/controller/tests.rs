@@ -308,6 +308,64 @@ async fn a_channel_is_replaced_only_when_what_it_holds_has_gone_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_durable_channel_is_waited_for_and_a_change_of_mind_finds_it_open() {
+    let mut bench = Bench::new([]);
+    bench.apply("DiskChannel").await;
+    let old = Arc::clone(&bench.script.opened()[0]);
+    assert!(old.publish(0, Batch::from_iter([event()])).await.is_ok());
+    bench.apply("KafkaChannel").await;
+    let said = "DiskChannel is being emptied, to be replaced by KafkaChannel: 1 event is left";
+    assert_eq!((bench.told().0, bench.message().as_str()), (Some("ChannelChanging"), said));
+    assert_eq!(bench.gate("default/b"), Some("ChannelChanging"));
+    let early = tokio::time::timeout(Duration::from_secs(3600), bench.controller.report());
+    assert!(early.await.is_err() && !old.is_ended(), "an event is still to be delivered");
+    assert!(old.publish(0, Batch::from_iter([event()])).await.is_ok(), "one was on its way");
+    bench.take_next().await;
+    assert!(bench.message().ends_with(": 2 events are left"), "{}", bench.message());
+
+    bench.apply("DiskChannel").await;
+    assert!(bench.is_open() && bench.told() == (None, None), "as it was");
+    bench.apply("KafkaChannel").await;
+    let mut reader = old.reader(0);
+    for _ in 0..2 {
+        poll_fn(|cx| reader.poll_lend(cx)).await.unwrap().settle();
+    }
+    bench.until(Bench::is_open).await;
+    assert!(old.is_ended());
+    let kinds = [ChannelKind::Disk, ChannelKind::Memory, ChannelKind::Kafka];
+    assert_eq!((bench.script.asked(), bench.routed()), (kinds.to_vec(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_durable_channel_that_is_down_is_not_waited_for() {
+    let mut bench = Bench::new([]);
+    bench.apply("NatsJetStreamChannel").await;
+    let old = Arc::clone(&bench.script.opened()[0]);
+    assert!(old.publish(0, Batch::from_iter([event()])).await.is_ok());
+    old.set_health(Err("it is gone".to_owned()));
+    let began = Instant::now();
+    bench.apply("KafkaChannel").await;
+    bench.until(Bench::is_open).await;
+    assert_eq!((began.elapsed().as_secs(), old.is_ended()), (5, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_start_waits_little_for_a_server_when_others_are_at_work() {
+    let (never, _ends) = Script::waiting();
+    let mut bench = Bench::new([never]);
+    let began = Instant::now();
+    bench.apply("KafkaChannel").await;
+    bench.controller.settle(Duration::from_secs(5)).await;
+    assert_eq!(began.elapsed().as_secs(), 1);
+    let (never, _ends) = Script::waiting();
+    let mut bench = Bench::new([never]);
+    let began = Instant::now();
+    bench.controller.apply(&alone("KafkaChannel")).await;
+    bench.controller.settle(Duration::from_secs(5)).await;
+    assert_eq!(began.elapsed().as_secs(), 5, "nothing is at work without it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_that_nobody_delivers_does_not_hold_a_replacement_up_for_ever() {
     let mut bench = Bench::new([]);
     bench.apply("InMemoryChannel").await;

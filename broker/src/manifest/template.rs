@@ -195,7 +195,7 @@ mod tests {
                 "4:22 spec.retentionDuration: must be longer than zero",
             ),
             (kafka("numPartition: 3"), "4:3 spec.numPartition: unknown field (numPartitions?)"),
-            (disk("bytesMax: 0"), "4:13 spec.bytesMax: must be more than zero"),
+            (disk("bytesMax: 0"), "4:13 spec.bytesMax: must be at least 8Mi"),
             (
                 disk("bytesMax: lots"),
                 "4:13 spec.bytesMax: must be a number of bytes such as 65536 or 64Ki",

@@ -6,7 +6,7 @@ use ::channel::Invalid;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{KafkaChannelSpec, NatsChannelSpec};
-use crate::config::Bytes;
+use crate::config::{Bytes, disk_too_small};
 
 /// The kinds of channels that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -97,8 +97,8 @@ pub struct DiskChannelSpec {
 impl DiskChannelSpec {
     /// Adds what breaks a rule to `problems`; the spec is at `path`.
     pub fn check(&self, path: &str, problems: &mut Vec<Invalid>) {
-        if self.bytes_max.is_some_and(|bytes| bytes.0 == 0) {
-            problems.push(Invalid::new(format!("{path}.bytesMax"), "must be more than zero"));
+        if let Some(rule) = self.bytes_max.and_then(|bytes| disk_too_small(bytes.0)) {
+            problems.push(Invalid::new(format!("{path}.bytesMax"), rule));
         }
         check_retention(self.retention_duration.as_deref(), path, problems);
     }

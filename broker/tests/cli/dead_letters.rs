@@ -140,6 +140,21 @@ fn an_id_that_is_not_there_is_a_failure() {
 }
 
 #[test]
+fn a_dead_letter_without_a_trigger_to_go_to_says_so() {
+    let admin = Fake::start(|_| {
+        (200, "application/json", json!({"redriven": 0, "withoutTrigger": 1}).to_string())
+    });
+    let why = "1 dead letter has no trigger to go to (such can be shown and purged)\n";
+    let one = run(&["dead-letters", "redrive", "1", "--admin", &admin.address]);
+    assert_eq!((one.code, one.stderr), (1, format!("error: {why}")));
+    let two = run(&["dead-letters", "redrive", "1", "2", "--admin", &admin.address]);
+    let absent = "error: 1 of 2 dead letters are not there to be redriven; ";
+    assert_eq!((two.code, two.stderr), (1, format!("{absent}{why}")));
+    let all = run(&["dead-letters", "redrive", "--all", "--admin", &admin.address]);
+    assert_eq!((all.code, all.stdout), (0, format!("redriven 0 dead letters\n{why}")));
+}
+
+#[test]
 fn a_server_that_is_not_there_or_is_another_is_one_clear_line() {
     let gone = run(&["dead-letters", "list", "--admin=127.0.0.1:1"]);
     assert_eq!(gone.code, 1);

@@ -12,7 +12,9 @@ use std::{
 
 use crate::{
     PublishError,
-    disk::settings::{BOUNDS, BYTES_MAX, DiskSettings, EVENTS_MAX, FREE_BYTES_MIN},
+    disk::settings::{
+        BOUNDS, BYTES_MAX, DiskSettings, EVENTS_MAX, FREE_BYTES_MIN, FREE_PERCENT_MIN,
+    },
     drain::{DrainRate, retry_after},
 };
 
@@ -58,6 +60,8 @@ pub(super) struct Gauges {
     pub(super) is_read: AtomicBool,
     /// Whether the file system has less than it should have free.
     pub(super) is_low: AtomicBool,
+    /// Whether what must be free is a share of the file system.
+    pub(super) is_share: AtomicBool,
     /// Whether it has less than half of that: then nothing may wait that can be where it is.
     pub(super) is_tight: AtomicBool,
     /// Whether nothing new is taken.
@@ -92,6 +96,7 @@ impl Gauges {
             is_behind: AtomicBool::default(),
             is_read: AtomicBool::default(),
             is_low: AtomicBool::default(),
+            is_share: AtomicBool::default(),
             is_tight: AtomicBool::default(),
             is_closed: AtomicBool::default(),
             is_ending: AtomicBool::default(),
@@ -158,6 +163,11 @@ impl Gauges {
         PublishError::Full { bound, retry_after: retry_after(pending, rate, fastrand::f64()) }
     }
 
+    /// The bound that keeps room in the file system: the larger of two.
+    pub(super) fn room_bound(&self) -> &'static str {
+        if self.is_share.load(Ordering::Relaxed) { FREE_PERCENT_MIN } else { FREE_BYTES_MIN }
+    }
+
     /// How often each bound was reached.
     pub(super) fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
         BOUNDS.into_iter().zip(self.refusals().counts).collect()
@@ -166,7 +176,7 @@ impl Gauges {
     /// Takes room for events of `bytes` on disk.
     pub(super) fn admit(&self, events: usize, bytes: usize) -> Result<(), PublishError> {
         if self.is_low.load(Ordering::Relaxed) {
-            return Err(self.full(FREE_BYTES_MIN));
+            return Err(self.full(self.room_bound()));
         }
         let max = self.settings.bytes_max;
         if self.used() + bytes as u64 > max - max / 16 {

@@ -32,6 +32,11 @@ pub struct DiskSettings {
     pub cache_bytes: usize,
 }
 
+impl DiskSettings {
+    /// The least `bytes_max` that is of use: a segment is an eighth of it, 1 MiB then.
+    pub const BYTES_MIN: u64 = 8 << 20;
+}
+
 impl Default for DiskSettings {
     fn default() -> Self {
         Self {
@@ -51,12 +56,20 @@ impl Default for DiskSettings {
 }
 
 /// The bounds that can be reached, by their names in the configuration.
-pub(super) const BOUNDS: [&str; 6] =
-    [EVENTS_MAX, BYTES_MAX, EVENT_BYTES_MAX, FREE_BYTES_MIN, PENDING_BYTES_MAX, BUDGET];
+pub(super) const BOUNDS: [&str; 7] = [
+    EVENTS_MAX,
+    BYTES_MAX,
+    EVENT_BYTES_MAX,
+    FREE_BYTES_MIN,
+    FREE_PERCENT_MIN,
+    PENDING_BYTES_MAX,
+    BUDGET,
+];
 pub(super) const EVENTS_MAX: &str = "channel.disk.eventsMax";
 pub(super) const BYTES_MAX: &str = "channel.disk.bytesMax";
 pub(super) const EVENT_BYTES_MAX: &str = "channel.disk.eventBytesMax";
 pub(super) const FREE_BYTES_MIN: &str = "channel.disk.freeBytesMin";
+pub(super) const FREE_PERCENT_MIN: &str = "channel.disk.freePercentMin";
 pub(super) const PENDING_BYTES_MAX: &str = "channel.disk.pendingBytesMax";
 /// Memory for events on their way; the process sets it.
 pub(super) const BUDGET: &str = "channel.disk.memoryBytesMax";

@@ -31,7 +31,11 @@ pub(super) struct Room {
 
 /// Whether so little is free that nothing new may be taken.
 pub(super) fn is_low(space: Space, bytes_min: u64, percent_min: u64) -> bool {
-    space.free < bytes_min.max(space.total / 100 * percent_min)
+    space.free < bytes_min.max(share(space, percent_min))
+}
+
+fn share(space: Space, percent: u64) -> u64 {
+    space.total / 100 * percent
 }
 
 /// The same for what was accepted already and has somewhere to be.
@@ -72,6 +76,8 @@ impl Room {
         let Ok(space) = self.storage.space() else { return };
         let is_low = is_low(space, settings.free_bytes_min, settings.free_percent_min);
         let tight = is_low_at_half(space, settings.free_bytes_min, settings.free_percent_min);
+        let is_share = share(space, settings.free_percent_min) > settings.free_bytes_min;
+        self.gauges.is_share.store(is_share, Ordering::Relaxed);
         self.gauges.is_tight.store(tight, Ordering::Relaxed);
         if self.gauges.is_low.swap(is_low, Ordering::Relaxed) != is_low {
             tracing::warn!(free_bytes = space.free, is_low, "room on the disk");

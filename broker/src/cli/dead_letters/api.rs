@@ -85,9 +85,14 @@ pub(super) struct Attempt {
     pub(super) answer_truncated: bool,
 }
 
+/// What came of sending dead letters again.
 #[derive(Deserialize)]
-struct Redriven {
-    redriven: u64,
+#[serde(rename_all = "camelCase")]
+pub(super) struct Redriven {
+    pub(super) redriven: u64,
+    /// Those that have no trigger to go to.
+    #[serde(default)]
+    pub(super) without_trigger: u64,
 }
 
 #[derive(Deserialize)]
@@ -149,10 +154,9 @@ impl Admin {
     }
 
     /// Sends the selected again; returns how many.
-    pub(super) async fn redrive(&self, select: &Select) -> Result<u64, Failure> {
+    pub(super) async fn redrive(&self, select: &Select) -> Result<Redriven, Failure> {
         let url = self.url(&["redrive"]);
-        let done: Redriven = self.call(Method::POST, &url, Some(select.body())).await?;
-        Ok(done.redriven)
+        self.call(Method::POST, &url, Some(select.body())).await
     }
 
     /// Drops the selected; returns how many.

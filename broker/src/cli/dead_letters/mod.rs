@@ -39,7 +39,7 @@ pub(super) async fn run(args: DeadLettersArgs, console: &Console) -> Result<(), 
         Action::Redrive(select) => {
             let select = select.resolve(jiff::Timestamp::now())?;
             let redriven = admin.redrive(&select).await?;
-            report(console, &select, redriven, "redriven")
+            report(console, &select, redriven.redriven, "redriven", redriven.without_trigger)
         }
         Action::Purge(PurgeArgs { select, yes }) => {
             let select = select.resolve(jiff::Timestamp::now())?;
@@ -47,7 +47,7 @@ pub(super) async fn run(args: DeadLettersArgs, console: &Console) -> Result<(), 
                 return Err(Failure::Failed("nothing was purged".to_owned()));
             }
             let purged = admin.purge(&select).await?;
-            report(console, &select, purged, "purged")
+            report(console, &select, purged, "purged", 0)
         }
     }
 }
@@ -65,20 +65,42 @@ async fn is_confirmed(admin: &Admin, select: &Select, console: &Console) -> Resu
     console.confirm(&format!("purge {letters}? they cannot be brought back (--yes does not ask)"))
 }
 
-/// Fewer than the ids that were named is a failure; none that match a filter is not.
-fn report(console: &Console, select: &Select, done: u64, word: &str) -> Result<(), Failure> {
+/// Fewer than the ids that were named is a failure; none that match a filter is not. `stuck` are those
+/// that are there and have no trigger to go to.
+fn report(
+    console: &Console,
+    select: &Select,
+    done: u64,
+    word: &str,
+    stuck: u64,
+) -> Result<(), Failure> {
     if console.is_json() {
-        console.document(&serde_json::json!({ word: done }))?;
+        console.document(&match stuck {
+            0 => serde_json::json!({ word: done }),
+            _ => serde_json::json!({ word: done, "withoutTrigger": stuck }),
+        })?;
     } else {
         let good = paint::GOOD;
         console.print(&format!("{good}{word}{good:#} {}\n", view::letters(done)))?;
     }
+    let no_trigger = format!(
+        "{stuck} {} no trigger to go to (such can be shown and purged)",
+        if stuck == 1 { "dead letter has" } else { "dead letters have" },
+    );
     match select {
-        Select::Ids(ids) if done < api::count(ids.len()) => Err(Failure::Failed(format!(
-            "{} of {} dead letters are not there to be {word}",
-            api::count(ids.len()) - done,
-            ids.len(),
-        ))),
+        Select::Ids(ids) if done < api::count(ids.len()) => {
+            let missing = (api::count(ids.len()) - done).saturating_sub(stuck);
+            let absent =
+                format!("{missing} of {} dead letters are not there to be {word}", ids.len());
+            Err(Failure::Failed(match (missing, stuck) {
+                (_, 0) => absent,
+                (0, _) => no_trigger,
+                _ => format!("{absent}; {no_trigger}"),
+            }))
+        }
+        Select::Filter(_) if stuck > 0 && !console.is_json() => {
+            console.print(&format!("{no_trigger}\n"))
+        }
         Select::Ids(_) | Select::Filter(_) => Ok(()),
     }
 }

@@ -160,7 +160,13 @@ fn a_server_that_cannot_be_reached_so_is_named_by_its_field() {
             "1:20: channel.default: must be one of memory, disk, kafka, \
           nats (did you mean kafka?)",
         ),
-        ("channel: {disk: {bytesMax: 0}}", "channel.disk.bytesMax: must be more than zero"),
+        ("channel: {disk: {bytesMax: 0}}", "channel.disk.bytesMax: must be at least 8Mi"),
+        ("channel: {disk: {bytesMax: 8388607}}", "channel.disk.bytesMax: must be at least 8Mi"),
+        (
+            "channel: {disk: {eventBytesMax: 6Gi}}",
+            "channel.disk.eventBytesMax: must be at most half",
+        ),
+        ("channel: {disk: {freePercentMin: 100}}", "channel.disk.freePercentMin: must be from 0"),
         ("overflow: {after: PT0S}", "overflow.after: must be more than zero"),
         (
             "overflow: {laneEvents: 1}",

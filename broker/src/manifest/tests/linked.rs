@@ -66,7 +66,7 @@ fn a_channel_that_cannot_be_had_is_told_where_it_is_asked_for() {
         ),
         (
             "kind: DiskChannel\n    spec: {bytesMax: 0}",
-            at(9, 22, ".spec.bytesMax: must be more than zero"),
+            at(9, 22, ".spec.bytesMax: must be at least 8Mi"),
         ),
         (
             "kind: InMemoryChanel",

@@ -12,7 +12,7 @@ use crate::{
     Batch, Budget, Channel, Disk, DiskSettings, Envelope, Lease, Name, PublishError, Reader,
     Waiting, clock,
     disk::{
-        settings::{BYTES_MAX, EVENT_BYTES_MAX, EVENTS_MAX, FREE_BYTES_MIN},
+        settings::{BYTES_MAX, EVENT_BYTES_MAX, EVENTS_MAX, FREE_BYTES_MIN, FREE_PERCENT_MIN},
         simulated::{Fails, Simulated},
     },
 };
@@ -129,6 +129,18 @@ async fn little_room_refuses_what_is_new() {
     assert!(is_full, "{refused:?}");
     // What was accepted may still wait.
     put(&channel, 1).await.unwrap();
+    end(channel).await;
+}
+
+#[tokio::test]
+async fn little_room_is_told_by_the_larger_of_two_bounds() {
+    let disk = Simulated::new();
+    disk.limit(Some(64 << 20));
+    let settings = DiskSettings { free_bytes_min: 63 << 20, free_percent_min: 101, ..SETTINGS() };
+    let channel = open(&disk, settings, &Budget::new(1 << 20));
+    let refused = publish(&channel, 1, 10).await;
+    let is_full = matches!(refused, Err(PublishError::Full { bound: FREE_PERCENT_MIN, .. }));
+    assert!(is_full, "{refused:?}");
     end(channel).await;
 }
 

@@ -16,7 +16,7 @@ use crate::{
     Budget, Depth, Name, PublishError, clock,
     disk::{
         gauges::Gauges,
-        settings::{BYTES_MAX, FREE_BYTES_MIN, PENDING_BYTES_MAX},
+        settings::{BYTES_MAX, PENDING_BYTES_MAX},
         space::Room,
         storage::Storage,
         waiting::{
@@ -147,7 +147,7 @@ impl Inbox {
             return Err(PublishError::Down { reason: reason.to_owned() });
         }
         if bytes > 0 && gauges.is_tight.load(Ordering::Relaxed) {
-            return Err(gauges.full(FREE_BYTES_MIN));
+            return Err(gauges.full(gauges.room_bound()));
         }
         if bytes > 0 && gauges.used() + bytes as u64 > gauges.settings.bytes_max {
             return Err(gauges.full(BYTES_MAX));

@@ -50,10 +50,20 @@ pub(crate) struct PageView {
 
 /// What was sent again.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Redriven {
     /// Dead letters that their triggers took on. Those of a trigger that is gone, or that is not
     /// ready, stay where they are.
     redriven: usize,
+    /// Those that were asked for and have no trigger to go to, because it is gone or there never was
+    /// one (`undecodable`). Absent when there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    without_trigger: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What was forgotten.
@@ -179,7 +189,9 @@ pub(crate) async fn redrive(
         }
     });
     let redriven = join_all(of_brokers).await.into_iter().sum();
-    Ok(Json(Redriven { redriven }))
+    let without_trigger =
+        choice.brokers(&inventory).map(|(broker, chosen)| broker.without_trigger(&chosen)).sum();
+    Ok(Json(Redriven { redriven, without_trigger }))
 }
 
 /// Forgets dead letters for good.
