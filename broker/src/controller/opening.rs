@@ -1,7 +1,7 @@
 //! Channels on their way: opened and let go beside the controller, tried again until they open.
 //!
 //! Of a broker only one channel is opened or let go at a time: each such work takes a [`Turn`] and
-//! begins when the one before has ended. An attempt is never cut short: what it opens for a broker
+//! begins when the one before has ended. Only the end of the process cuts an attempt short: what it opens for a broker
 //! that is gone, or wants another channel by then, is let go again.
 
 use std::{
@@ -33,6 +33,9 @@ const NOTES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a channel may take to let go of its backend.
 pub(super) const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an attempt may go on once the process ends.
+const ATTEMPT_GRACE: Duration = Duration::from_secs(1);
 
 /// How often a channel that is to be replaced is asked whether it is empty.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -175,6 +178,7 @@ impl Openings {
             };
         }
         let opening = Opening {
+            ending: self.stop.clone(),
             opener: Arc::clone(&self.opener),
             request,
             ticket: under_way.ticket,
@@ -308,6 +312,8 @@ impl Openings {
 
 /// A broker's channel being opened, as often as it takes.
 struct Opening {
+    /// The process ends.
+    ending: CancellationToken,
     opener: Arc<dyn Opener>,
     request: OpenRequest,
     ticket: u64,
@@ -326,7 +332,12 @@ impl Opening {
                 None if self.stop.is_cancelled() => return,
                 None => attempt(&*self.opener, &self.request),
             };
-            let failure = match next.await {
+            let attempted = tokio::select! {
+                biased;
+                attempted = next => attempted,
+                () = self.given_up() => return,
+            };
+            let failure = match attempted {
                 Ok(open) => return self.hand_over(open, turn).await,
                 Err(failure) => failure,
             };
@@ -343,6 +354,12 @@ impl Opening {
                 () = time::sleep(wait) => {}
             }
         }
+    }
+
+    /// An attempt has had its time since the process began to end. What has not opened holds nothing.
+    async fn given_up(&self) {
+        self.ending.cancelled().await;
+        time::sleep(ATTEMPT_GRACE).await;
     }
 
     async fn hand_over(&self, open: OpenChannel, turn: Turn) {

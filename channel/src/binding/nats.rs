@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::{
     Attribute, Data, Draft, Event, Form, Invalid, Kind, SpecVersion,
-    binding::{DecodeError, Limits, http, json},
+    binding::{DecodeError, Limits, http, json, kafka::carry_hops},
     event::DATACONTENTTYPE,
     percent, rules,
 };
@@ -68,7 +68,8 @@ pub fn encode(event: &Event) -> (HeaderMap, Bytes) {
     for line in event.carried().split(|&byte| byte == b'\n') {
         // A value that is not text has no place in a header here; it is no part of the event.
         let Ok(line) = std::str::from_utf8(line) else { continue };
-        if let Some((name, value)) = line.trim_ascii_end().split_once(": ") {
+        let header = line.trim_ascii_end().split_once(": ").filter(|(name, _)| *name != HOPS);
+        if let Some((name, value)) = header {
             put(&mut headers, name, value);
         }
     }
@@ -102,6 +103,7 @@ pub fn decode(
         values.iter().for_each(|value| draft.carry(name, value.as_str().as_bytes()));
     }
     draft.set_hops(headers.get(HOPS).and_then(|hops| hops.parse().ok()));
+    carry_hops(&mut draft);
     Ok(draft)
 }
 
@@ -292,6 +294,8 @@ mod tests {
             let mut draft = event.edit();
             draft.set_hops(hops);
             draft.carry("traceparent", b"00-1-2-03");
+            // As the ingress does.
+            carry_hops(&mut draft);
             let event = draft.finish().unwrap();
             let (headers, payload) = encode(&event);
             let back = decode(Some(&headers), payload, &Limits::default()).unwrap().finish().unwrap();

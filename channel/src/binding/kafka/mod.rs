@@ -64,7 +64,7 @@ pub fn encode(event: &Event, mut put: impl FnMut(&str, &[u8])) -> Option<&Bytes>
             form.extend([";", attribute.name, "=", kind]);
         }
     }
-    for (name, value) in carried(event) {
+    for (name, value) in carried(event).filter(|&(name, _)| name != HOPS) {
         put(name, value);
     }
     if let Some(hops) = event.hops() {
@@ -111,11 +111,19 @@ pub fn decode(
         let name = name.to_ascii_lowercase();
         if name == HOPS {
             draft.set_hops(std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()));
+            carry_hops(&mut draft);
         } else if is_carried(&name) && HeaderValue::from_bytes(value).is_ok() && is_token(&name) {
             draft.carry(&name, value);
         }
     }
     Ok(draft)
+}
+
+/// The next broker counts on from what it is told.
+pub(super) fn carry_hops(draft: &mut Draft) {
+    if let Some(hops) = draft.hops() {
+        draft.carry(HOPS, hops.to_string().as_bytes());
+    }
 }
 
 fn binary(

@@ -42,6 +42,7 @@ fn values_are_raw_utf8_under_the_names_of_the_binding() {
     draft.content_type(b"text/plain").unwrap();
     draft.carry("traceparent", b"00-1");
     draft.set_hops(Some(7));
+    carry_hops(&mut draft);
     draft.set_data(Some(Data::opaque(Bytes::from_static(b"hello"))));
     let event = draft.finish().unwrap();
     let (found, value) = written(&event);
@@ -88,6 +89,7 @@ fn a_structured_record_is_read() {
     ]);
     let event = read(&found, Some(body.into())).unwrap().finish().unwrap();
     assert_eq!((event.id(), event.attribute("n"), event.hops()), ("1", Some("3"), Some(9)));
+    assert_eq!(event.carried(), b"catchment-hops: 9\r\n", "the subscriber is told");
     assert_eq!(event.data().map(|data| &data.bytes[..]), Some(&b"{\"a\":1}"[..]));
 }
 
@@ -142,6 +144,8 @@ proptest! {
         let mut draft = event.edit();
         draft.set_hops(hops);
         draft.carry("traceparent", b"00-1-2-03");
+        // As the ingress does.
+        carry_hops(&mut draft);
         let event = draft.finish().unwrap();
         let (headers, value) = written(&event);
         let back = read(&headers, value).unwrap().finish().unwrap();
