@@ -126,7 +126,7 @@ impl Controller {
     }
 
     /// Takes news until each broker's channel has opened or failed once, at most for `patience`; and
-    /// no longer than [`BESIDE_PATIENCE`] once one is at work that needs no server.
+    /// no longer than a second once one is at work that needs no server.
     pub async fn settle(&mut self, patience: Duration) {
         let mut deadline = Instant::now() + patience;
         let is_untried =
