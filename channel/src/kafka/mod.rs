@@ -6,7 +6,8 @@
 //!   Kafka's. Whether it survives power loss Kafka does not tell, since it writes to disk when the system
 //!   does; so the strength is [`Process`]. With two in-sync replicas at least it survives a machine.
 //! - Every record is lent to one reader of one replica. Offsets are committed up to the first event that
-//!   is not settled, never past it; after a restart or when partitions move, what lies behind is lent again.
+//!   is not settled, never past it. What is settled beyond it stands beside the commit, as its metadata:
+//!   after a restart, or when partitions move, only what is not settled is lent again.
 //! - Publishes answer within [`KafkaSettings::publish_timeout`]: stored, refused, or unknown.
 //! - What is no CloudEvent is lent with its reason, and stops nothing.
 //!
@@ -18,6 +19,7 @@
 //! | one event | 1 MiB + 64 KiB | [`TooLarge`] |
 //! | events lent or waiting to be, per partition | 10,000 and 16 MiB | the partition is paused |
 //! | events behind the first that is not settled, per partition | 100,000 | the partition is paused |
+//! | what stands beside a commit | 2 KiB before base64 | what is beyond may be lent again |
 //! | entries of an overflow read ahead, per lane | 500 and 2 MiB | the lane is paused |
 //! | memory for events of all channels | set by the process | the partition is paused |
 //!
@@ -34,7 +36,7 @@
 //! # Reading order
 //!
 //! `settings`, `config` (what the library is told), `log` and `open` (the channel), `tracker` (what may be
-//! committed), `partition`, `assignment`, `consume`, `spread`, `produce`, `receipt`, then `ledger`,
+//! committed), `settled` (what stands beside it), `partition`, `assignment`, `consume`, `spread`, `produce`, `receipt`, then `ledger`,
 //! `overflow`.
 //!
 //! [`Process`]: crate::Strength::Process
