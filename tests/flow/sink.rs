@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::seen::ADDED_DEAD;
-use harness::{Answer, Broker, Delivery, Mode, Scene, Subscriber, Trigger};
+use harness::{Answer, Broker, Delivery, Mode, Scene, Subscriber, Trigger, eventually};
 use serde_json::json;
 
 use crate::{SOON, greeting};
@@ -96,4 +96,36 @@ async fn the_brokers_sink_serves_a_trigger_without_one() {
     assert_eq!(seen.attribute("knativeerrordest"), Some(failing.url("/own").as_str()));
     running.settled(SOON).await;
     assert_eq!((theirs.count(), own.count()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_down_gets_its_dead_letters_after_a_restart() {
+    let (failing, sink) = (Subscriber::start().await, Subscriber::start().await);
+    failing.always(Answer::status(400));
+    sink.take_down().await;
+    let delivery = Delivery::retry(0, "PT0.05S").dead_letter_sink(sink.url("/sink"));
+    let scene = Scene::new().trigger(Trigger::named("all").delivery(delivery), &failing);
+    let mut running = scene.start().await;
+    for id in 0..20 {
+        running.send(&greeting(&id.to_string())).await;
+    }
+    let admin = running.admin();
+    let are_dead = || async {
+        let found = admin.get("/api/v1/dead-letters").await.json();
+        if found["total"] == 20 { Ok(()) } else { Err(found) }
+    };
+    eventually(SOON, are_dead).await;
+    running.program.kill().await;
+    sink.bring_back().await;
+    running.program.start_again().await;
+    sink.receives(20, SOON).await;
+    let admin = running.admin();
+    let are_sent = || async {
+        let found = admin.get("/api/v1/dead-letters").await.json();
+        let letters = found["items"].as_array().map_or(&[][..], Vec::as_slice);
+        // What was settled just before the kill may have died once more.
+        let are_sent = letters.iter().all(|letter| letter["sink"]["status"] == "delivered");
+        if are_sent && letters.len() >= 20 { Ok(()) } else { Err(found) }
+    };
+    eventually(SOON, are_sent).await;
 }

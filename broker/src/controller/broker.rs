@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use channel::{Budget, Name};
+use dispatcher::Fanout;
 use tokio::time::Instant;
 
 use super::{
@@ -419,6 +420,15 @@ impl Controller {
         self.tell_workers(|| Command::Forget { broker: name.clone() }).await;
         self.openings.let_go(&name, running.state.channel);
         self.open(name, broker.choice).await;
+    }
+
+    /// Has a worker send on what an earlier process had not got to its dead letter sinks.
+    pub(super) async fn resume_sinks(&self, fanout: &Arc<Fanout>) {
+        if let Some(worker) = self.control.workers().first()
+            && worker.send(Command::ResumeSinks { fanout: Arc::clone(fanout) }).await.is_err()
+        {
+            tracing::error!(worker = 0, "a worker has ended");
+        }
     }
 
     pub(super) fn swap_gates(&self) {

@@ -235,6 +235,7 @@ impl Controller {
                     channel: Arc::clone(channel),
                 })
                 .await;
+                self.resume_sinks(fanout).await;
             }
         }
         self.end_triggers(&states).await;
