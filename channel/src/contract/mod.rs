@@ -151,6 +151,8 @@ fn event(number: usize) -> Event {
         draft.push_wire("subject", b"a%20b")?;
         draft.set_data(Some(Data::opaque(Bytes::from(format!("event {number}")))));
         draft.set_hops(Some(17));
+        // As the ingress does: whoever gets the event counts on from there.
+        draft.carry("catchment-hops", b"17");
         Ok(draft)
     };
     finish(build().expect("a valid event"))
