@@ -71,6 +71,7 @@ mod overflow;
 mod percent;
 mod publish;
 pub mod record;
+mod removal;
 pub mod rules;
 pub mod sdk;
 mod sink;

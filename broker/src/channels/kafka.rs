@@ -31,6 +31,7 @@ impl Backends {
         let event_bytes_max = self.settings.memory.limits.event_bytes_max;
         let mut settings = settings(servers, of_process, event_bytes_max);
         settings.instance = self.instance().await;
+        settings.overflow_removed_after = self.settings.overflow.removed_after;
         let defaults = KafkaPlan::default();
         let plan = KafkaPlan {
             partitions: spec.num_partitions.unwrap_or(of_process.num_partitions),

@@ -23,7 +23,9 @@ impl Backends {
     ) -> Opened {
         let of_process = &self.settings.nats;
         let Some(url) = &of_process.url else { return Err(not_configured("nats.url")) };
-        let (settings, plan) = (settings(url, of_process), plan(spec));
+        let (mut settings, plan) = (settings(url, of_process), plan(spec));
+        let removed_after = self.settings.overflow.removed_after.as_millis();
+        settings.overflow_removed_after_ms = u64::try_from(removed_after).unwrap_or(u64::MAX);
         match Nats::open(&settings, &plan, name, self.workers, budget, &self.runtime).await {
             Ok(nats) => Ok(nats),
             Err(error) => Err(not_opened(&error)),

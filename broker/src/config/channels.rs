@@ -47,6 +47,9 @@ impl Default for DiskSettings {
     }
 }
 
+/// Storage is looked through for what may be removed several times within it.
+const REMOVED_AFTER_MIN: Duration = Duration::from_secs(10);
+
 /// Bounds of what waits for one trigger of a channel that outlives the process. Those of memory
 /// channels are a share of the channel: `channel.memory.triggerSharePercent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub struct OverflowSettings {
     pub events_max: usize,
     /// Their bytes. Default 8 GiB.
     pub bytes_max: usize,
+    /// How long one must have been empty until its topic or stream is removed. Default 1 h.
+    pub removed_after: Duration,
 }
 
 impl Default for OverflowSettings {
@@ -72,6 +77,7 @@ impl Default for OverflowSettings {
             lane_bytes_max: 8 << 20,
             events_max: 10_000_000,
             bytes_max: 8 << 30,
+            removed_after: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -96,6 +102,7 @@ pub(super) struct Overflow {
     lane_bytes_max: Option<Bytes>,
     events_max: Option<usize>,
     bytes_max: Option<Bytes>,
+    removed_after: Option<Span>,
 }
 
 impl Disk {
@@ -118,7 +125,14 @@ impl Overflow {
         put(&mut settings.lane_bytes_max, self.lane_bytes_max.map(|bytes| bytes.0));
         put(&mut settings.events_max, self.events_max);
         put(&mut settings.bytes_max, self.bytes_max.map(|bytes| bytes.0));
+        put(&mut settings.removed_after, self.removed_after.map(|span| span.0));
     }
+}
+
+/// What an overflow cannot go by, if anything.
+pub(super) fn unusable_overflow(overflow: &OverflowSettings) -> Option<String> {
+    let is_short = overflow.removed_after < REMOVED_AFTER_MIN;
+    is_short.then(|| "overflow.removedAfter: must be at least PT10S".to_owned())
 }
 
 /// What a disk channel cannot go by, if anything.

@@ -43,7 +43,8 @@ pub(super) struct KafkaLedger {
 /// Changes that were read and not asked for yet.
 const CHANGES_MAX: usize = 64;
 
-/// How long a watcher waits for a record, for room, or before it begins anew.
+/// How long a watcher waits to hear where the log ends, for a record, for room, or before it begins anew.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 const ROOM: Duration = Duration::from_millis(5);
 const ANEW: Duration = Duration::from_secs(1);
@@ -165,11 +166,17 @@ impl Follower {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, 0, Offset::Beginning)?;
         consumer.assign(&list)?;
+        // The end of the log is told only when nothing comes for a while, which need never be.
+        let (begin, end) = consumer.fetch_watermarks(&self.topic, 0, ASK_TIMEOUT)?;
+        if begin == end {
+            self.loaded(is_loaded);
+        }
         while !self.is_over() {
             match consumer.poll(POLL) {
                 None => {}
                 Some(Ok(message)) => {
                     // A record without a key cannot be in a compacted topic but by mistake.
+                    let offset = message.offset();
                     let key = message.key().and_then(|key| std::str::from_utf8(key).ok());
                     if let Some(key) = key.map(ToOwned::to_owned) {
                         self.tell(match message.payload() {
@@ -179,17 +186,23 @@ impl Follower {
                             None => Change::Removed { key },
                         });
                     }
+                    if offset + 1 >= end {
+                        self.loaded(is_loaded);
+                    }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) if *is_loaded => {}
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    *is_loaded = true;
-                    self.tell(Change::Loaded);
-                }
+                Some(Err(KafkaError::PartitionEOF(_))) => self.loaded(is_loaded),
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
                 Some(Err(error)) => tracing::debug!(topic = self.topic, %error, "kafka says"),
             }
         }
         Ok(())
+    }
+
+    /// Says, once, that all is told that was there at the start.
+    fn loaded(&self, is_loaded: &mut bool) {
+        if !std::mem::replace(is_loaded, true) {
+            self.tell(Change::Loaded);
+        }
     }
 
     /// Waits until there is room for a change, or nobody wants it.

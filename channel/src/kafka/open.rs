@@ -28,7 +28,7 @@ use super::{
     topics::{Compare, SEGMENT_BYTES, TopicPlan, Topics},
     tracker::Window,
 };
-use crate::{Budget, Name};
+use crate::{Budget, Name, removal::Removals};
 
 /// What of one partition may be under way.
 const WINDOW: Window = Window { unsettled_max: 10_000, bytes_max: 16 << 20, slots_max: 100_000 };
@@ -194,6 +194,13 @@ impl Opening {
             replication_factor: self.plan.replication_factor,
             min_insync_replicas: self.plan.min_insync_replicas(),
             record_bytes_max: self.settings.record_bytes_max + BESIDE_BYTES_MAX,
+            removed_after: self.settings.overflow_removed_after,
+            removals: Removals::new(
+                Arc::<KafkaLedger>::clone(&ledger),
+                self.runtime.clone(),
+                tasks.clone(),
+                stop.clone(),
+            ),
             runtime: self.runtime.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),

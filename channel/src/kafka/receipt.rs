@@ -83,6 +83,11 @@ impl Ends {
         }
     }
 
+    /// The topic was made anew.
+    pub(super) fn forget(&self) {
+        self.0.iter().for_each(|end| end.store(0, Ordering::Relaxed));
+    }
+
     /// The offset after the last record of ours in a partition; 0 when there is none.
     pub(super) fn of(&self, partition: i32) -> i64 {
         let found = usize::try_from(partition).ok().and_then(|index| self.0.get(index));

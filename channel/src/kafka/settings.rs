@@ -30,6 +30,8 @@ pub struct KafkaSettings {
     pub open_timeout: Duration,
     /// How long a publish waits for Kafka until its outcome is unknown. Default 5 s.
     pub publish_timeout: Duration,
+    /// How long the overflow of a trigger must have been empty until its topic is removed. Default 1 h.
+    pub overflow_removed_after: Duration,
     /// Properties of librdkafka for all its clients, put over the defaults. Those that promises rest on
     /// are refused. Default: none.
     pub properties: BTreeMap<String, String>,
@@ -47,6 +49,7 @@ impl KafkaSettings {
             record_bytes_max: (1 << 20) + (80 << 10),
             open_timeout: Duration::from_secs(15),
             publish_timeout: Duration::from_secs(5),
+            overflow_removed_after: Duration::from_secs(3600),
             properties: BTreeMap::new(),
         }
     }

@@ -68,6 +68,11 @@ impl Topics {
         Self { base: base.clone(), runtime, is_able }
     }
 
+    /// Whether topics can be made, changed and deleted.
+    pub(super) fn is_able(&self) -> bool {
+        self.is_able
+    }
+
     async fn with_client<T: Send + 'static>(
         &self,
         ask: impl AsyncFnOnce(&AdminClient<Context>) -> KafkaResult<T>,
@@ -80,11 +85,12 @@ impl Topics {
     }
 
     /// Makes a topic; one that is there is no error. Resolves when the cluster has taken the request.
+    /// Returns whether it was not there.
     ///
     /// # Errors
     ///
     /// Why it cannot be made.
-    pub(super) async fn make(&self, plan: &TopicPlan) -> Result<(), OpenError> {
+    pub(super) async fn make(&self, plan: &TopicPlan) -> Result<bool, OpenError> {
         let failed = |reason: String| OpenError::Topic { topic: plan.name.clone(), reason };
         if !self.is_able {
             let why =
@@ -100,8 +106,8 @@ impl Topics {
             async |client: &AdminClient<Context>| client.create_topics([&topic], &options()).await;
         let made = self.with_client(ask).await;
         match made.map(|mut made| made.pop()) {
-            Ok(Some(Ok(_)) | None) => Ok(()),
-            Ok(Some(Err((_, Code::TopicAlreadyExists)))) => Ok(()),
+            Ok(Some(Ok(_)) | None) => Ok(true),
+            Ok(Some(Err((_, Code::TopicAlreadyExists)))) => Ok(false),
             Ok(Some(Err((_, code)))) => {
                 let factor = plan.replication_factor;
                 Err(failed(match code {
@@ -153,6 +159,30 @@ impl Topics {
         }
         let ask = async |client: &AdminClient<Context>| {
             client.delete_records(&list, &options()).await.map(drop)
+        };
+        self.with_client(ask).await
+    }
+
+    /// Deletes a topic and the group that read it, if this client can. Returns whether the topic is gone.
+    ///
+    /// # Errors
+    ///
+    /// What the cluster says.
+    pub(super) async fn delete(&self, topic: &str, group: &str) -> KafkaResult<bool> {
+        if !self.is_able {
+            return Ok(false);
+        }
+        let ask = async |client: &AdminClient<Context>| {
+            let deleted = client.delete_topics(&[topic], &options()).await?;
+            for (name, code) in deleted.into_iter().filter_map(Result::err) {
+                if !matches!(code, Code::UnknownTopic | Code::UnknownTopicOrPartition) {
+                    tracing::debug!(topic = name, %code, "an empty topic is not deleted");
+                    return Ok(false);
+                }
+            }
+            // It commits nothing any more, and Kafka forgets it in the end if this fails.
+            client.delete_groups(&[group], &options()).await.ok();
+            Ok(true)
         };
         self.with_client(ask).await
     }

@@ -27,13 +27,14 @@ use crate::{
         link::Link,
         names::{Names, message_id},
         outgoing::{self, Counts, HEADROOM, MEMORY_MAX, MESSAGE_BYTES_MAX, Outgoing, Sending},
-        overflow::{NatsOverflow, Room},
+        overflow::{NatsOverflow, Remover, Room},
         plan::Storage,
         poison,
         provision::{ensure_consumer, ensure_stream, log_consumer, log_stream},
         source::Source,
         watermark::Watermark,
     },
+    removal::Removals,
 };
 
 /// What the headers of a message may add to an event, where the plan bounds messages.
@@ -60,6 +61,8 @@ pub struct Nats {
     counts: Arc<Counts>,
     full: Arc<Notify>,
     known: Known,
+    removals: Arc<Removals>,
+    removed_after: Duration,
     /// Of this channel's overflows, for the end.
     waiting: Mutex<Vec<Weak<Source>>>,
     /// Tasks end when the channel is dropped without [`Channel::end`].
@@ -137,6 +140,7 @@ impl Nats {
             bytes: PULL_BYTES.max(payload_max.saturating_mul(2)),
             budget: Arc::clone(&budget),
             watermark: Arc::clone(&watermark),
+            gone: None,
             decode: LogDecode { stream: wanted.name.clone() },
         };
         link.start(intake.run(source.pulling.token()));
@@ -150,6 +154,21 @@ impl Nats {
             full: Arc::clone(&full),
         };
         link.start(house.run());
+        let removals = Removals::new(
+            Arc::<NatsLedger>::clone(&ledger),
+            link.runtime.clone(),
+            link.tasks.clone(),
+            link.stop.clone(),
+        );
+        let removed_after = settings.overflow_removed_after();
+        let remover = Remover {
+            link: Arc::clone(&link),
+            names: names.clone(),
+            known: Arc::clone(&known),
+            removals: Arc::clone(&removals),
+            removed_after,
+        };
+        link.start(remover.run());
         Ok(Arc::new(Self {
             link,
             names,
@@ -161,6 +180,8 @@ impl Nats {
             counts: Arc::default(),
             full,
             known,
+            removals,
+            removed_after,
             waiting: Mutex::default(),
             _stop: stop,
         }))
@@ -296,6 +317,8 @@ impl Channel for Nats {
             ledger: Arc::clone(&self.ledger),
             counts: Arc::clone(&self.counts),
             known: Arc::clone(&self.known),
+            removals: Arc::clone(&self.removals),
+            removed_after: self.removed_after,
         };
         let (overflow, source) = NatsOverflow::open(room, trigger, ordered);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ use crate::{
         desk::Arrival,
         incoming::{self, Found, Notice, Place},
         link::Link,
-        provision::ensure_consumer,
+        provision::{ensure_consumer, is_not_found},
         source::Source,
         watermark::Watermark,
     },
@@ -67,6 +67,8 @@ pub(super) struct Intake<D> {
     pub(super) budget: Arc<Budget>,
     /// Up to where everything is settled, as far as it was ever known.
     pub(super) watermark: Arc<Watermark>,
+    /// Called when the stream is not there any more; then pulling ends. `None`: it must be there.
+    pub(super) gone: Option<Box<dyn Fn() + Send + Sync>>,
     pub(super) decode: D,
 }
 
@@ -94,6 +96,7 @@ impl<D: Decode> Intake<D> {
                         failures = 0;
                         self.pull().await
                     }
+                    Err(_) if self.is_gone().await => return,
                     Err(error) => {
                         self.link.check_client().await;
                         if self.link.state.is_connected() {
@@ -117,6 +120,17 @@ impl<D: Decode> Intake<D> {
                 _ = connections.changed() => {}
             }
         }
+    }
+
+    /// Whether the stream may be removed, and was.
+    async fn is_gone(&self) -> bool {
+        let Some(gone) = &self.gone else { return false };
+        let found = self.link.jet.get_stream(&self.stream).await;
+        let is_gone = found.is_err_and(|error| is_not_found(&error.kind()));
+        if is_gone {
+            gone();
+        }
+        is_gone
     }
 
     async fn stopped(&self) {

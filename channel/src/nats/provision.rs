@@ -5,7 +5,7 @@ use std::{fmt::Debug, time::Duration};
 use async_nats::jetstream::{
     self, ErrorCode,
     consumer::{self, AckPolicy, DeliverPolicy, ReplayPolicy, pull},
-    context::GetStreamErrorKind,
+    context::{CreateStreamErrorKind, GetStreamErrorKind},
     stream::{self, DiscardPolicy, Placement, RetentionPolicy, StorageType},
 };
 
@@ -208,8 +208,12 @@ pub(super) async fn ensure_stream(
             }
         }
         Err(error) if is_not_found(&error.kind()) => {
-            // Another replica may make it at the same time: equal configurations are no error.
-            jet.create_stream(wanted).await.map_err(|error| refused(error.to_string()))?;
+            match jet.create_stream(wanted).await {
+                Ok(_made) => {}
+                // Another replica has made it at the same time: it is looked at below.
+                Err(error) if is_there(&error.kind()) => {}
+                Err(error) => return Err(refused(error.to_string())),
+            }
         }
         Err(error) => return Err(refused(error.to_string())),
     }
@@ -221,9 +225,15 @@ pub(super) async fn ensure_stream(
     }
 }
 
-fn is_not_found(kind: &GetStreamErrorKind) -> bool {
+/// Whether there is no such stream.
+pub(super) fn is_not_found(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error)
         if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn is_there(kind: &CreateStreamErrorKind) -> bool {
+    matches!(kind, CreateStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
 
 /// What is there, with the fields that the plan speaks of as the plan has them.

@@ -61,6 +61,9 @@ pub struct NatsSettings {
     pub publish_window_max: usize,
     /// Most events of one broker that are lent, or read ahead, and not settled. Default 4,096.
     pub lent_max: usize,
+    /// How long, in milliseconds, the overflow of a trigger must have been empty until its stream is
+    /// removed. Default 3,600,000, an hour.
+    pub overflow_removed_after_ms: u64,
 }
 
 /// TLS with the servers of NATS.
@@ -93,6 +96,7 @@ impl Default for NatsSettings {
             publish_timeout_ms: 3000,
             publish_window_max: 4096,
             lent_max: 4096,
+            overflow_removed_after_ms: 3_600_000,
         }
     }
 }
@@ -154,6 +158,11 @@ impl NatsSettings {
     /// The longest wait for a receipt.
     pub(super) fn publish_timeout(&self) -> Duration {
         Duration::from_millis(self.publish_timeout_ms)
+    }
+
+    /// At least a second, so that looking for what is empty costs little.
+    pub(super) fn overflow_removed_after(&self) -> Duration {
+        Duration::from_millis(self.overflow_removed_after_ms.max(1000))
     }
 
     pub(super) fn addresses(&self) -> Result<Vec<ServerAddr>, &'static str> {

@@ -1,11 +1,15 @@
 //! Replicas of one broker.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use channel::Depth;
+use channel::{Depth, KafkaPlan, PublishError};
 
-use super::support::{event, lent, open, publish, servers, unique, waiting};
+use super::kcat::is_there;
+use super::support::{
+    event, lent, open, open_with, publish, servers, settings, topic, unique, waiting,
+};
 
 const EVENTS: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,6 +92,52 @@ async fn what_waits_is_taken_over_by_another_replica() {
         lease.settle();
     }
     assert_eq!(overflow.depth().events, 0);
+}
+
+#[tokio::test]
+async fn what_was_empty_for_long_is_removed_and_made_again() {
+    let what = "an overflow that is removed";
+    let Some(kafka) = servers(what).await.filter(|_| is_there(what)) else { return };
+    let (bootstrap, name) = (kafka.bootstrap(), unique());
+    let opening = || async {
+        let mut settings = settings(&bootstrap);
+        settings.overflow_removed_after = Duration::from_secs(6);
+        open_with(settings, KafkaPlan::default(), &name, 1).await
+    };
+    let (one, other) = (opening().await, opening().await);
+    let trigger = channel::Name::new("n", "t");
+    let overflow = one.overflow(&trigger, true);
+    let mut reader = overflow.reader(0);
+    let topic = format!("{}.overflow.n.t", topic(&name));
+    let is_made = || {
+        let listed = Command::new("kcat").args(["-b", &bootstrap, "-L"]).output();
+        let listed = listed.expect("kcat answers").stdout;
+        String::from_utf8_lossy(&listed).contains(&format!("\"{topic}\""))
+    };
+    for round in 0..3 {
+        // The other replica may be removing it at this moment: then it is put again.
+        while let Err(error) = overflow.put((0..3).map(waiting).collect()).await {
+            assert!(matches!(error, PublishError::Down { .. }), "round {round}: {error}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(is_made(), "round {round}");
+        for number in 0..3 {
+            let lease = lent(&mut *reader, Duration::from_secs(30)).await.expect("it waits");
+            assert_eq!(lease.event().id(), number.to_string(), "round {round}");
+            let mut envelope = lease.envelope().expect("it waited").clone();
+            assert_eq!(envelope.attempts, 2, "round {round}");
+            envelope.attempts += 5;
+            overflow.amend(lease.position(), envelope).await.expect("there is room");
+            lease.settle();
+        }
+        let start = Instant::now();
+        while is_made() {
+            assert!(start.elapsed() < Duration::from_secs(90), "round {round}: it stays");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        assert_eq!(overflow.depth().events, 0, "round {round}");
+    }
+    assert!(one.health().is_ok() && other.health().is_ok());
 }
 
 #[tokio::test]

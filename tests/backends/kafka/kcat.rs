@@ -25,7 +25,7 @@ fn kcat(args: &[OsString], value: &[u8]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn is_there(what: &str) -> bool {
+pub(super) fn is_there(what: &str) -> bool {
     let found = Command::new("kcat").arg("-V").output().is_ok();
     if !found {
         harness::say_not_run(what, "there is no kcat");

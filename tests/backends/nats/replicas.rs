@@ -5,11 +5,14 @@ use std::future::poll_fn;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use channel::{Change, Channel as _, Envelope, Name, Waiting, clock};
+use channel::{
+    Budget, Change, Channel as _, Envelope, Name, Nats, NatsSettings, PublishError, Waiting, clock,
+};
 use harness::eventually;
 use harness::servers::nats::Options;
 
-use super::{NatsPlan, ack_wait, event, fresh_name, next, open, other, publish, server};
+use super::{NatsPlan, ack_wait, event, fresh_name, next, open, other, publish, server, settings};
+use tokio::runtime::Handle;
 
 #[tokio::test]
 async fn two_channels_share_the_events_and_the_end_of_one_loses_none() {
@@ -100,6 +103,52 @@ async fn what_waits_is_delivered_by_another_replica_and_then_gone_from_the_serve
         if depth.events == 2 { Ok(()) } else { Err(depth) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_was_empty_for_long_is_removed_and_made_again() {
+    let test = "what_was_empty_for_long_is_removed_and_made_again";
+    let Some(server) = server(test, &Options::default()).await else { return };
+    let (plan, name, trigger) = (NatsPlan::default(), fresh_name(), Name::new("n", "t"));
+    let opening = || async {
+        let settings = NatsSettings { overflow_removed_after_ms: 3000, ..settings(&server) };
+        let budget = Budget::new(64 << 20);
+        Nats::open(&settings, &plan, &name, 1, budget, &Handle::current()).await.unwrap()
+    };
+    let (one, two) = (opening().await, opening().await);
+    let overflow = one.overflow(&trigger, true);
+    let mut reader = overflow.reader(0);
+    let stream = format!("CATCHMENT_OVERFLOW_{}__{}_-n__t", name.namespace, name.name);
+    let is_there = || async {
+        let found = other(&server, "ask", &[&format!("$JS.API.STREAM.INFO.{stream}"), ""]).await;
+        found["error"].is_null()
+    };
+    for round in 0..3 {
+        for number in 0..3 {
+            let put = || overflow.put(vec![waiting(&number.to_string(), Duration::ZERO)]);
+            // The other replica may be removing it at this moment: then it is put again.
+            while let Err(error) = put().await {
+                assert!(matches!(error, PublishError::Down { .. }), "round {round}: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+        assert!(is_there().await, "round {round}");
+        for number in 0..3 {
+            let lease = next(&mut *reader, Duration::from_secs(30)).await.expect("it waits");
+            assert_eq!(lease.event().id(), number.to_string(), "round {round}");
+            let mut envelope = lease.envelope().unwrap().clone();
+            assert_eq!(envelope.attempts, 3, "round {round}");
+            envelope.attempts += 5;
+            overflow.amend(lease.position(), envelope).await.unwrap();
+            lease.settle();
+        }
+        eventually(Duration::from_secs(60), || async {
+            if is_there().await { Err("it stays") } else { Ok(()) }
+        })
+        .await;
+        assert!(one.health().is_ok() && two.health().is_ok(), "round {round}");
+    }
+    assert_eq!(overflow.depth().events, 0);
 }
 
 #[tokio::test]

@@ -242,6 +242,9 @@ fn unusable(settings: &Settings) -> Option<String> {
     if let Some((field, _)) = is_zero.into_iter().chain(durable).find(|(_, is_zero)| *is_zero) {
         return Some(format!("{field}: must be more than zero"));
     }
+    if let Some(problem) = channels::unusable_overflow(&settings.overflow) {
+        return Some(problem);
+    }
     if let Some(problem) = channels::unusable(&settings.disk) {
         return Some(problem);
     }

@@ -122,6 +122,7 @@ overflow:
   laneBytesMax: 8Mi
   eventsMax: 10000000
   bytesMax: 8Gi
+  removedAfter: PT1H
 ";
 
 #[test]
@@ -167,6 +168,7 @@ fn a_server_that_cannot_be_reached_so_is_named_by_its_field() {
             "channel.disk.eventBytesMax: must be at most half",
         ),
         ("channel: {disk: {freePercentMin: 100}}", "channel.disk.freePercentMin: must be from 0"),
+        ("overflow: {removedAfter: PT9S}", "overflow.removedAfter: must be at least PT10S"),
         ("overflow: {after: PT0S}", "overflow.after: must be more than zero"),
         (
             "overflow: {laneEvents: 1}",

@@ -1,15 +1,16 @@
 //! All overflows of a broker: which there are in Kafka, and which are open here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tokio::{
     runtime::Handle,
@@ -31,7 +32,10 @@ use super::{
     naming,
     waiting_room::{Room, WaitingRoom},
 };
-use crate::{Budget, Name, Overflow};
+use crate::{
+    Budget, Change, Ledger as _, Name, Overflow, Watch as _,
+    removal::{Removals, Silences},
+};
 
 /// What all overflows of a broker share.
 pub(in super::super) struct Shared {
@@ -51,12 +55,21 @@ pub(in super::super) struct Shared {
     pub(in super::super) replication_factor: i32,
     pub(in super::super) min_insync_replicas: i32,
     pub(in super::super) record_bytes_max: usize,
+    /// How long an overflow must have been empty until its topic is removed.
+    pub(in super::super) removed_after: Duration,
+    pub(in super::super) removals: Arc<Removals>,
     pub(in super::super) runtime: Handle,
     pub(in super::super) tasks: TaskTracker,
     pub(in super::super) stop: CancellationToken,
 }
 
 impl Shared {
+    /// The group that reads a topic of ours.
+    pub(super) fn group(&self, topic: &str) -> String {
+        let name = topic.strip_prefix(&self.prefix).unwrap_or_default();
+        format!("{}{name}", self.group_prefix)
+    }
+
     /// How the topic of an overflow must be. Nothing that waits goes by age: it is the dispatcher that
     /// knows what is too old.
     pub(super) fn topic_plan(&self, name: String) -> TopicPlan {
@@ -79,8 +92,17 @@ pub(in super::super) struct Overflows(Arc<State>);
 struct State {
     shared: Arc<Shared>,
     /// Topics that there are, and how much lies in them.
-    found: Mutex<BTreeMap<String, usize>>,
+    found: Mutex<BTreeMap<String, Found>>,
     rooms: Mutex<HashMap<Name, Weak<Room>>>,
+}
+
+/// What a topic holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    /// Records that lie in it.
+    entries: usize,
+    /// Records that ever lay in it.
+    end: u64,
 }
 
 /// How often it is looked what other replicas have made.
@@ -102,9 +124,9 @@ impl Overflows {
     pub(in super::super) fn open(&self, trigger: &Name, is_ordered: bool) -> Arc<dyn Overflow> {
         let shared = Arc::clone(&self.0.shared);
         let topic = naming::topic(&shared.prefix, trigger);
-        let found = lock(&self.0.found).get(&topic).copied();
-        let room = Room::new(shared, trigger, topic, is_ordered, found.unwrap_or_default());
-        if found.is_some_and(|entries| entries > 0) {
+        let found = lock(&self.0.found).get(&topic).map_or(0, |found| found.entries);
+        let room = Room::new(shared, trigger, topic, is_ordered, found);
+        if found > 0 {
             room.start();
         }
         lock(&self.0.rooms).insert(trigger.clone(), Arc::downgrade(&room));
@@ -114,23 +136,53 @@ impl Overflows {
     /// Triggers for whom something lies in Kafka.
     pub(in super::super) fn overflowing(&self) -> Vec<Name> {
         let rooms = self.open_rooms();
-        let mut names: Vec<_> = lock(&self.0.found)
-            .iter()
-            .filter(|(_, entries)| **entries > 0)
-            .filter_map(|(topic, _)| {
-                naming::trigger(&self.0.shared.prefix, topic).or_else(|| {
-                    // A hash stands for it: only who opened it knows whose it is.
-                    let room = rooms.iter().find(|room| room.topic() == topic)?;
-                    Some(room.trigger().clone())
-                })
-            })
-            .collect();
+        let found = lock(&self.0.found).clone();
+        let holding = found.iter().filter(|(_, found)| found.entries > 0);
+        let mut names: Vec<_> = holding.filter_map(|(topic, _)| self.trigger(topic)).collect();
         for room in rooms.iter().filter(|room| room.depth().events > 0) {
             if !names.contains(room.trigger()) {
                 names.push(room.trigger().clone());
             }
         }
         names
+    }
+
+    /// The trigger of a topic, as far as it is known.
+    fn trigger(&self, topic: &str) -> Option<Name> {
+        naming::trigger(&self.0.shared.prefix, topic).or_else(|| {
+            // A hash stands for it: only who opened it knows whose it is.
+            let rooms = self.open_rooms();
+            let room = rooms.iter().find(|room| room.topic() == topic)?;
+            Some(room.trigger().clone())
+        })
+    }
+
+    /// Takes the notes about what lay in a trigger's overflow out of the ledger. Returns whether none
+    /// is left.
+    async fn remove_notes(&self, trigger: &Name) -> bool {
+        let ledger = &self.0.shared.ledger;
+        let prefix = naming::amend_prefix(trigger);
+        let mut watch = ledger.follow();
+        let mut keys = BTreeSet::new();
+        loop {
+            match poll_fn(|cx| watch.poll_change(cx)).await {
+                Some(Change::Put { key, .. }) if key.starts_with(&prefix) => {
+                    keys.insert(key);
+                }
+                Some(Change::Removed { key }) => {
+                    keys.remove(&key);
+                }
+                Some(Change::Put { .. }) => {}
+                Some(Change::Loaded) => break,
+                None => return false,
+            }
+        }
+        for key in keys {
+            if ledger.remove(&key).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     fn open_rooms(&self) -> Vec<Arc<Room>> {
@@ -151,9 +203,11 @@ impl Overflows {
         Ok(())
     }
 
-    /// Looks again and again, and wakes rooms that other replicas have put to.
+    /// Looks again and again, wakes rooms that other replicas have put to, and removes what has been
+    /// empty for long.
     pub(in super::super) async fn keep_looking(self) {
-        let mut turn = interval(LOOK);
+        let mut silences = Silences::default();
+        let mut turn = interval(LOOK.min(self.0.shared.removed_after / 4));
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         turn.tick().await;
         let stop = self.0.shared.stop.clone();
@@ -163,15 +217,56 @@ impl Overflows {
             let Some(looked) = stop.run_until_cancelled(look).await else { return };
             if let Ok(Err(error)) = looked {
                 tracing::debug!(reason = words(&error), "overflows are not known");
+                continue;
             }
             lock(&self.0.rooms).retain(|_, room| room.strong_count() > 0);
-            for room in self.open_rooms() {
-                let found = lock(&self.0.found).get(room.topic()).copied();
-                if found.is_some_and(|entries| entries > 0) {
+            let found = lock(&self.0.found).clone();
+            let rooms = self.open_rooms();
+            for room in &rooms {
+                if found.get(room.topic()).is_some_and(|found| found.entries > 0) {
                     room.start();
                 }
             }
+            let empty = found.into_iter().filter(|(_, found)| found.entries == 0);
+            let empty = empty.map(|(topic, found)| (topic, found.end));
+            let removed_after = self.0.shared.removed_after;
+            for topic in silences.note(empty, Instant::now(), removed_after) {
+                if rooms.iter().any(|room| room.topic() == topic && room.is_read()) {
+                    continue;
+                }
+                let this = self.clone();
+                if stop.run_until_cancelled(this.remove(&topic)).await.is_none() {
+                    return;
+                }
+            }
         }
+    }
+
+    /// Removes a topic that has been empty for long, if it still is when nobody puts to it unseen.
+    async fn remove(&self, topic: &str) {
+        let shared = &self.0.shared;
+        let Some(trigger) = self.trigger(topic).filter(|_| shared.topics.is_able()) else { return };
+        let announced = match shared.removals.announce(topic).await {
+            Ok(announced) => announced,
+            Err(error) => return tracing::debug!(topic, %error, "an empty topic is not removed"),
+        };
+        let (this, name) = (self.clone(), topic.to_owned());
+        let look = shared.runtime.spawn_blocking(move || {
+            this.look()?;
+            KafkaResult::Ok(lock(&this.0.found).get(&name).is_some_and(|found| found.entries == 0))
+        });
+        let is_empty = matches!(look.await, Ok(Ok(true)));
+        // A topic that is made anew counts from the start: no note may be there that fits by chance.
+        if is_empty && self.remove_notes(&trigger).await && announced.is_fresh() {
+            match shared.topics.delete(topic, &shared.group(topic)).await {
+                Ok(true) => tracing::info!(topic, "removed an overflow that was empty for long"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(topic, reason = words(&error), "not deleted");
+                }
+            }
+        }
+        shared.removals.withdraw(announced).await;
     }
 }
 
@@ -179,14 +274,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The topics that begin with `prefix`, and how many records each holds.
-fn find(consumer: &BaseConsumer<Context>, prefix: &str) -> KafkaResult<BTreeMap<String, usize>> {
+/// The topics that begin with `prefix`, and what each holds.
+fn find(consumer: &BaseConsumer<Context>, prefix: &str) -> KafkaResult<BTreeMap<String, Found>> {
     let metadata = consumer.fetch_metadata(None, ASK_TIMEOUT)?;
     let topics = metadata.topics().iter().filter(|topic| topic.name().starts_with(prefix));
     let mut found = BTreeMap::new();
     let (mut begins, mut ends) = (TopicPartitionList::new(), TopicPartitionList::new());
     for topic in topics {
-        found.insert(topic.name().to_owned(), 0);
+        found.insert(topic.name().to_owned(), Found::default());
         for partition in topic.partitions() {
             begins.add_partition_offset(topic.name(), partition.id(), Offset::Beginning)?;
             ends.add_partition_offset(topic.name(), partition.id(), Offset::End)?;
@@ -195,16 +290,23 @@ fn find(consumer: &BaseConsumer<Context>, prefix: &str) -> KafkaResult<BTreeMap<
     if found.is_empty() {
         return Ok(found);
     }
+    let mut known = 0;
     let begins = consumer.offsets_for_times(begins, ASK_TIMEOUT)?;
     let ends = consumer.offsets_for_times(ends, ASK_TIMEOUT)?;
     for end in ends.elements() {
         let begin = begins.find_partition(end.topic(), end.partition());
         let begin = begin.map(|begin| begin.offset());
         if let (Some(Offset::Offset(begin)), Offset::Offset(end_offset)) = (begin, end.offset())
-            && let Some(entries) = found.get_mut(end.topic())
+            && let Some(found) = found.get_mut(end.topic())
         {
-            *entries += usize::try_from(end_offset - begin).unwrap_or_default();
+            found.entries += usize::try_from(end_offset - begin).unwrap_or_default();
+            found.end += u64::try_from(end_offset).unwrap_or_default();
+            known += 1;
         }
+    }
+    if known < ends.count() {
+        // Half of an answer must not make something look empty.
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::Partial));
     }
     Ok(found)
 }

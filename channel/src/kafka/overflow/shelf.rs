@@ -66,6 +66,11 @@ impl Shelf {
         state.wake_all();
     }
 
+    /// Another reading of the topic begins, which may have been made anew: bounds of before say nothing.
+    pub(super) fn begin(&self) {
+        self.lock().cleared.clear();
+    }
+
     /// What is known of an entry from now on.
     pub(super) fn amend(&self, position: Position, envelope: Envelope) {
         self.lock().amended.insert(position, envelope);

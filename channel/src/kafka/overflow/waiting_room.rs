@@ -2,31 +2,23 @@
 
 use std::{
     fmt,
-    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::{
-    sync::{Mutex, OnceCell, mpsc},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
         assignment::{Assignment, stands},
-        config::consumer,
-        consume::{Consuming, Running},
         error::{OpenError, words},
-        ledger::KafkaWatch,
-        partition::{partition_of, position},
+        partition::position,
         probe::client,
         produce::Record,
-        receipt::Ends,
+        receipt::{Ends, Placed},
         tracker::Window,
     },
     lane::{self, LANES},
@@ -35,40 +27,36 @@ use super::{
     shelf::Shelf,
 };
 use crate::{
-    Change, Depth, Envelope, Ledger, Name, Overflow, Position, Publish, PublishError, Reader,
-    Waiting, Watch, Work, clock,
+    Depth, Envelope, Ledger, Name, Overflow, Position, Publish, PublishError, Reader, Waiting,
+    Work, removal::LastPut,
 };
 
 /// Entries of a lane that are read ahead.
 const WINDOW: Window = Window { unsettled_max: 500, bytes_max: 2 << 20, slots_max: 100_000 };
-
-/// How often what is settled is taken off the head of the topic.
-const TRIM: Duration = Duration::from_secs(60);
-
-/// How long nothing may wait until nothing is read any more.
-const IDLE: Duration = Duration::from_secs(600);
 
 /// Notes that are about settled entries and not removed yet; more of them stay for ever.
 const STALE_MAX: usize = 4096;
 
 /// What is known of one trigger's overflow. Its consumer runs once the topic is there.
 pub(super) struct Room {
-    shared: Arc<Shared>,
-    trigger: Name,
-    topic: String,
-    is_ordered: bool,
-    shelf: Arc<Shelf>,
-    assignment: Arc<Assignment>,
-    ends: Arc<Ends>,
-    is_made: OnceCell<()>,
-    is_started: AtomicBool,
+    pub(super) shared: Arc<Shared>,
+    pub(super) trigger: Name,
+    pub(super) topic: String,
+    pub(super) is_ordered: bool,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) assignment: Arc<Assignment>,
+    pub(super) ends: Arc<Ends>,
+    /// Whether the topic is there, as far as it is known. Held while it is made.
+    is_made: Mutex<bool>,
+    last_put: LastPut,
+    pub(super) is_started: AtomicBool,
     /// What was there, and what was put until the group told where it stands.
-    known: AtomicUsize,
+    pub(super) known: AtomicUsize,
     /// What was ever put here.
-    put: AtomicUsize,
-    amend_prefix: String,
-    stale: Mutex<mpsc::Receiver<Position>>,
-    stop: CancellationToken,
+    pub(super) put: AtomicUsize,
+    pub(super) amend_prefix: String,
+    pub(super) stale: Mutex<mpsc::Receiver<Position>>,
+    pub(super) stop: CancellationToken,
 }
 
 impl Room {
@@ -93,7 +81,8 @@ impl Room {
             shelf,
             assignment,
             ends,
-            is_made: OnceCell::new(),
+            is_made: Mutex::default(),
+            last_put: LastPut::default(),
             is_started: AtomicBool::new(false),
             known: AtomicUsize::new(found),
             put: AtomicUsize::new(0),
@@ -118,6 +107,11 @@ impl Room {
         Depth { events, bytes }
     }
 
+    /// Whether it is being read.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_started.load(Ordering::Acquire)
+    }
+
     /// Starts to read, if it does not yet. The topic must be there, or be about to.
     pub(super) fn start(self: &Arc<Self>) {
         if !self.stop.is_cancelled() && !self.is_started.swap(true, Ordering::AcqRel) {
@@ -126,172 +120,63 @@ impl Room {
         }
     }
 
-    /// Reads until the overflow is closed, or nothing has waited for long.
-    async fn run(self: Arc<Self>) {
-        loop {
-            let stop = self.stop.child_token();
-            let Some(put) = self.read(&stop).await else { return };
-            self.known.store(0, Ordering::Relaxed);
-            self.is_started.store(false, Ordering::Release);
-            // What was put since saw a reader.
-            if self.put.load(Ordering::Acquire) == put
-                || self.is_started.swap(true, Ordering::AcqRel)
-            {
-                return;
-            }
-            self.assignment.await_group();
+    /// Makes the topic when it is first needed. What was silent for long may have been removed.
+    async fn make(&self) -> Result<(), PublishError> {
+        if !self.shared.topics.is_able() {
+            // Whether it is there the put itself shows.
+            return Ok(());
         }
-    }
-
-    /// Returns how much had ever been put when nothing had waited for long, or `None` when it was closed.
-    async fn read(&self, stop: &CancellationToken) -> Option<usize> {
-        let mut watch = if self.is_ordered {
-            // What was learned of entries must be known before they are lent.
-            Some(stop.run_until_cancelled(self.load()).await?)
-        } else {
-            None
+        let mut is_made = self.is_made.lock().await;
+        if *is_made && self.last_put.is_recent(self.shared.removed_after) {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let plan = shared.topic_plan(self.topic.clone());
+        let make = async move { shared.topics.make(&plan).await };
+        let failed = |error: OpenError| PublishError::Down { reason: error.to_string() };
+        let is_new = match self.shared.runtime.spawn(make).await {
+            Ok(made) => made.map_err(failed)?,
+            Err(error) => return Err(PublishError::Down { reason: error.to_string() }),
         };
-        let mut consumer = self.consume(stop)?;
-        let mut stale = self.stale.lock().await;
-        let mut turn = interval(TRIM);
-        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut trimmed = Vec::new();
-        let (mut put, mut idle) = (self.put.load(Ordering::Acquire), Duration::ZERO);
-        let was_idle = loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break false,
-                Some(position) = stale.recv() => self.remove_note(position).await,
-                Some(change) = next(watch.as_mut()) => self.follow(change, false),
-                _ = turn.tick() => {
-                    self.trim(&mut trimmed).await;
-                    let put_before = std::mem::replace(&mut put, self.put.load(Ordering::Acquire));
-                    let is_idle = self.depth().events == 0 && put == put_before;
-                    idle = if is_idle { idle + TRIM } else { Duration::ZERO };
-                    if idle > IDLE {
-                        break true;
-                    }
-                }
-            }
-        };
-        stop.cancel();
-        consumer.ended().await;
-        was_idle.then_some(put)
-    }
-
-    async fn load(&self) -> KafkaWatch {
-        let mut watch = self.shared.ledger.follow();
-        while let Some(change) = next(Some(&mut watch)).await {
-            if change == Change::Loaded {
-                break;
-            }
-            self.follow(change, true);
+        // Another replica may have made it anew, when nothing is read here.
+        if is_new || !self.is_started.load(Ordering::Acquire) {
+            self.ends.forget();
         }
-        watch
-    }
-
-    /// Takes note of what another replica has learned. What is ours we know better.
-    fn follow(&self, change: Change, is_loading: bool) {
-        let of_others = |key: &str| {
-            naming::amended(&self.amend_prefix, key).filter(|&position| {
-                is_loading || self.assignment.get(partition_of(position, LANES)).is_none()
-            })
-        };
-        match change {
-            Change::Put { key, value } => {
-                if let Some((position, envelope)) = of_others(&key).zip(Envelope::decode(value)) {
-                    self.shelf.amend(position, envelope.found_at(clock::now()));
-                }
-            }
-            Change::Removed { key } => {
-                if let Some(position) = of_others(&key) {
-                    self.shelf.unamend(position);
-                }
-            }
-            Change::Loaded => {}
-        }
-    }
-
-    async fn remove_note(&self, position: Position) {
-        let key = naming::amend_key(&self.amend_prefix, position);
-        if let Err(error) = self.shared.ledger.remove(&key).await {
-            tracing::debug!(key, %error, "a note about a settled event is not removed");
-        }
-    }
-
-    fn group(&self) -> String {
-        let name = self.topic.strip_prefix(&self.shared.prefix).unwrap_or_default();
-        format!("{}{name}", self.shared.group_prefix)
-    }
-
-    fn consume(&self, stop: &CancellationToken) -> Option<Running> {
-        let mut context = self.shared.context.clone();
-        context.assignment = Some(Arc::clone(&self.assignment));
-        let mut config = consumer(&self.shared.base, &self.group());
-        // Only the log's consumer reports the connection.
-        config.set("statistics.interval.ms", "0");
-        let consuming = Consuming {
-            config,
-            context,
-            assignment: Arc::clone(&self.assignment),
-            budget: Arc::clone(&self.shared.budget),
-            is_overflow: true,
-            stop: stop.clone(),
-        };
-        match consuming.start() {
-            Ok(running) => Some(running),
-            Err(error) => {
-                tracing::error!(%error, topic = self.topic, "an overflow cannot be read");
-                self.is_started.store(false, Ordering::Release);
-                None
-            }
-        }
-    }
-
-    /// Gives back the storage of what is settled, where that is more than before.
-    async fn trim(&self, trimmed: &mut Vec<(i32, i64)>) {
-        let floors = self.assignment.all().into_iter().filter_map(|partition| {
-            partition.floor().filter(|&floor| floor > 0).map(|floor| (partition.number(), floor))
-        });
-        let floors: Vec<_> = floors.filter(|floor| !trimmed.contains(floor)).collect();
-        if floors.is_empty() {
-            return;
-        }
-        match self.shared.topics.delete_before(&self.topic, &floors).await {
-            Ok(()) => {
-                trimmed.retain(|(lane, _)| floors.iter().all(|(other, _)| lane != other));
-                trimmed.extend(floors);
-            }
-            Err(error) => {
-                tracing::debug!(reason = words(&error), topic = self.topic, "not trimmed");
-            }
-        }
-    }
-
-    /// Makes the topic when it is first needed.
-    async fn made(self: &Arc<Self>) -> Result<(), PublishError> {
-        let make = async || -> Result<(), PublishError> {
-            let shared = Arc::clone(&self.shared);
-            let plan = shared.topic_plan(self.topic.clone());
-            let make = async move { shared.topics.make(&plan).await };
-            let failed = |error: OpenError| PublishError::Down { reason: error.to_string() };
-            match self.shared.runtime.spawn(make).await {
-                Ok(made) => made.map_err(failed),
-                Err(error) => Err(PublishError::Down { reason: error.to_string() }),
-            }
-        };
-        self.is_made.get_or_try_init(make).await?;
-        self.start();
+        *is_made = true;
         Ok(())
     }
 
     async fn put(self: Arc<Self>, waiting: Vec<Waiting>) -> Result<Position, PublishError> {
         let down = |reason| PublishError::Down { reason };
         self.shared.health.check().map_err(down)?;
-        self.made().await?;
+        self.make().await?;
+        let stored = match self.produce(&waiting).await {
+            // Nobody can be removing what was put to a moment ago.
+            Ok(place) if self.last_put.is_recent(self.shared.removed_after) => Ok(place),
+            Ok(place) => self.shared.removals.check(&self.topic).await.map(|()| place),
+            Err(error) => Err(error),
+        };
+        let (partition, offset) = match stored {
+            Ok(place) => place,
+            Err(error) => {
+                if matches!(error, PublishError::Down { .. }) {
+                    *self.is_made.lock().await = false;
+                }
+                return Err(error);
+            }
+        };
+        self.last_put.now();
+        self.known.fetch_add(waiting.len(), Ordering::Relaxed);
+        self.put.fetch_add(waiting.len(), Ordering::AcqRel);
+        // The reader may just have found that nothing comes.
+        self.start();
+        Ok(position(offset, partition, LANES))
+    }
+
+    async fn produce(&self, waiting: &[Waiting]) -> Placed {
         let limit = self.shared.record_bytes_max;
         let mut sent = Vec::with_capacity(waiting.len());
-        for Waiting { event, envelope } in &waiting {
+        for Waiting { event, envelope } in waiting {
             let place = (self.topic.as_str(), lane::of(envelope, self.is_ordered));
             let envelope = envelope.encode();
             let record = Record::of_event(event, place, Some(&envelope), &self.ends, limit);
@@ -305,12 +190,7 @@ impl Room {
                 }
             }
         }
-        let (partition, offset) = self.shared.producer.all(sent).await?;
-        self.known.fetch_add(waiting.len(), Ordering::Relaxed);
-        self.put.fetch_add(waiting.len(), Ordering::AcqRel);
-        // The reader may just have found that nothing comes.
-        self.start();
-        Ok(position(offset, partition, LANES))
+        self.shared.producer.all(sent).await
     }
 
     async fn clear(self: Arc<Self>) -> Result<usize, PublishError> {
@@ -321,7 +201,7 @@ impl Room {
         let this = Arc::clone(&self);
         let ask = self.shared.runtime.spawn_blocking(move || {
             let mut config = this.shared.base.clone();
-            config.set("group.id", this.group());
+            config.set("group.id", this.shared.group(&this.topic));
             let client = client(&config, &this.shared.context)?;
             let lanes: Vec<_> = (0..LANES).collect();
             stands(&client, &lanes, &this.topic)
@@ -354,11 +234,6 @@ impl Room {
         self.known.store(0, Ordering::Relaxed);
         Ok(before.saturating_sub(self.depth().events))
     }
-}
-
-async fn next(watch: Option<&mut KafkaWatch>) -> Option<Change> {
-    let watch = watch?;
-    poll_fn(|cx| watch.poll_change(cx)).await
 }
 
 /// The overflow as its borrower has it; dropping it closes it.

@@ -1,4 +1,10 @@
 //! What waits for one trigger: a stream with a subject for each class of delay, or one in order.
+//!
+//! The stream is made by the first put, and removed when it has been empty for long.
+
+mod lane;
+mod looking;
+mod removal;
 
 use std::{
     fmt,
@@ -11,14 +17,14 @@ use std::{
 
 use async_nats::{HeaderValue, Message, jetstream::stream};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::StreamExt as _;
 use smallvec::SmallVec;
-use tokio::{
-    select,
-    time::{Instant, MissedTickBehavior, interval},
-};
 use tracing::debug;
 
+pub(super) use self::removal::Remover;
+use self::{
+    lane::{ORDERED, lane_name},
+    looking::look_after,
+};
 use crate::{
     Budget, Depth, Envelope, Event, Name, Overflow, Position, Publish, PublishError, Reader,
     Waiting, Work, clock,
@@ -37,39 +43,13 @@ use crate::{
         source::{LANES, Source},
         watermark::Watermark,
     },
+    removal::{LastPut, Removals},
 };
 
 /// Most entries of one class that are read ahead.
 const AHEAD_MAX: usize = 500;
 /// Most of their bytes on the way at once; a server's largest message may be more.
 const AHEAD_BYTES: usize = 2 << 20;
-const TICK: Duration = Duration::from_secs(1);
-/// How often the server is asked although nothing changed here: another replica may have put something.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-
-/// The last tokens of subjects: the classes of delay, each nearly in the order in which it is due,
-/// and what is in an order of its own.
-const CLASSES: [(&str, Duration); LANES - 1] = [
-    ("now", Duration::ZERO),
-    ("30s", Duration::from_secs(30)),
-    ("5m", Duration::from_secs(5 * 60)),
-    ("1h", Duration::from_secs(3600)),
-    ("longer", Duration::MAX),
-];
-const ORDERED: (usize, &str) = (LANES - 1, "ordered");
-
-fn lane_name(lane: usize) -> &'static str {
-    CLASSES.get(lane).map_or(ORDERED.1, |(name, _)| name)
-}
-
-/// The class of what is due at `due_at`.
-fn lane(ordered: bool, due_at: SystemTime, now: SystemTime) -> usize {
-    if ordered {
-        return ORDERED.0;
-    }
-    let delay = due_at.duration_since(now).unwrap_or_default();
-    CLASSES.iter().position(|&(_, longest)| delay <= longest).unwrap_or_default()
-}
 
 /// What an overflow has from its channel.
 pub(super) struct Room {
@@ -81,6 +61,9 @@ pub(super) struct Room {
     pub(super) ledger: Arc<NatsLedger>,
     pub(super) counts: Arc<Counts>,
     pub(super) known: Known,
+    pub(super) removals: Arc<Removals>,
+    /// How long an overflow must have been empty until its stream is removed.
+    pub(super) removed_after: Duration,
 }
 
 /// The overflow of a trigger.
@@ -95,6 +78,7 @@ struct Shared {
     config: stream::Config,
     /// Whether the stream is there, as far as it is known.
     is_made: AtomicBool,
+    last_put: LastPut,
     /// A bit for each lane that is being read.
     reading: AtomicU8,
 }
@@ -124,6 +108,7 @@ impl NatsOverflow {
             subject,
             config,
             is_made: AtomicBool::new(depth.is_some()),
+            last_put: LastPut::default(),
             reading: AtomicU8::new(0),
         });
         let after = after(&shared);
@@ -171,7 +156,7 @@ fn note_key(trigger: &Name, sequence: u64) -> String {
 impl Shared {
     fn message(&self, waiting: &Waiting, now: SystemTime) -> (usize, Outgoing) {
         let Waiting { event, envelope } = waiting;
-        let lane = lane(self.ordered, envelope.due_at, now);
+        let lane = lane::lane(self.ordered, envelope.due_at, now);
         let subject = format!("{}.{}", self.subject, lane_name(lane));
         let id = waiting_id(&self.trigger, event, envelope);
         let mut message = Outgoing::new(subject, event, id);
@@ -186,7 +171,10 @@ impl Shared {
         if self.is_made.load(Ordering::Acquire) {
             return Ok(());
         }
-        match ensure_stream(&self.room.link.jet, &self.config).await {
+        // Numbers grow over all streams of this name, so that what is known of an entry fits no other.
+        let first_sequence = Some(clock::to_micros(SystemTime::now()));
+        let config = stream::Config { first_sequence, ..self.config.clone() };
+        match ensure_stream(&self.room.link.jet, &config).await {
             Ok(_info) => {
                 self.is_made.store(true, Ordering::Release);
                 Ok(())
@@ -216,9 +204,27 @@ impl Shared {
             bytes: AHEAD_BYTES.max(link.client.max_payload().saturating_mul(2)),
             budget: Arc::clone(&self.room.budget),
             watermark: Arc::new(Watermark::default()),
+            gone: Some(Box::new({
+                let this = Arc::downgrade(self);
+                move || {
+                    if let Some(this) = this.upgrade() {
+                        this.reading.fetch_and(!bit, Ordering::AcqRel);
+                        this.vanished();
+                    }
+                }
+            })),
             decode: WaitDecode { shared: Arc::clone(self), is_ordered: lane == ORDERED.0 },
         };
         link.start(intake.run(self.source.pulling.token()));
+    }
+
+    /// The stream is gone, and nothing was in it.
+    fn vanished(&self) {
+        if self.is_made.swap(false, Ordering::AcqRel) {
+            self.source.gauge.set(Depth::default(), None);
+            let mut known = self.room.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.remove(&self.trigger);
+        }
     }
 
     fn remember(&self) {
@@ -226,99 +232,6 @@ impl Shared {
         let mut known = self.room.known.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_made.load(Ordering::Acquire) {
             known.insert(self.trigger.clone(), depth);
-        }
-    }
-
-    /// Asks the server what is there: reads the lanes that hold something, whoever put it there,
-    /// and forgets what was acknowledged and is still there.
-    async fn look(self: &Arc<Self>, is_due: bool) -> Result<(), async_nats::Error> {
-        let moment = self.source.gauge.moment();
-        let link = &self.room.link;
-        let stream = match link.jet.get_stream(&self.config.name).await {
-            Ok(stream) => stream,
-            // Not made yet, or the server is away: what is known stays.
-            Err(error) => return Err(error.into()),
-        };
-        self.is_made.store(true, Ordering::Release);
-        let state = stream.cached_info().state.clone();
-        if state.messages > 0 {
-            let mut subjects = stream.info_with_subjects(format!("{}.>", self.subject)).await?;
-            while let Some(subject) = subjects.next().await {
-                let (subject, count) = subject?;
-                let name = subject.rsplit('.').next().unwrap_or_default();
-                let known = (0..LANES).find(|&lane| lane_name(lane) == name);
-                let Some(lane) = known.filter(|_| count > 0) else { continue };
-                self.read(lane);
-                if is_due {
-                    self.forget_acknowledged(&stream, name, &subject, count as u64).await?;
-                }
-            }
-        }
-        let settled_here = self.source.desk().settled() as u64;
-        let depth = Depth {
-            events: usize::try_from(state.messages.saturating_sub(settled_here))
-                .unwrap_or(usize::MAX),
-            bytes: usize::try_from(state.bytes).unwrap_or(usize::MAX),
-        };
-        if moment.is_some() || is_due {
-            self.source.gauge.set(depth, moment);
-        }
-        self.remember();
-        Ok(())
-    }
-
-    /// Removes what was acknowledged of the `count` messages of a subject and not deleted, if there is
-    /// any: a purge makes the server forget what it was given back, until the ack wait is over.
-    async fn forget_acknowledged(
-        &self,
-        stream: &stream::Stream,
-        consumer: &str,
-        subject: &str,
-        count: u64,
-    ) -> Result<(), async_nats::Error> {
-        // Without its consumer nothing of a subject was ever acknowledged.
-        let Ok(info) = stream.consumer_info(consumer).await else { return Ok(()) };
-        let floor = info.ack_floor.stream_sequence;
-        let unacknowledged = info.num_pending + info.num_ack_pending as u64;
-        if floor > 0 && count > unacknowledged {
-            stream.purge().filter(subject).sequence(floor + 1).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Looks after an overflow until it is closed or the link ends.
-async fn look_after(shared: Arc<Shared>) {
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looked: Option<Instant> = None;
-    loop {
-        let link = &shared.room.link;
-        let stopped = async || {
-            select! {
-                biased;
-                () = link.stop.cancelled() => {}
-                () = link.closing.cancelled() => {}
-                () = shared.source.closed.cancelled() => {}
-            }
-        };
-        select! {
-            biased;
-            () = stopped() => return,
-            _ = tick.tick() => {}
-        }
-        let is_due = looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
-        if !link.state.is_connected() || !(is_due || shared.source.gauge.take_stale()) {
-            continue;
-        }
-        let done = select! {
-            biased;
-            () = stopped() => return,
-            done = shared.look(is_due) => done,
-        };
-        looked = Some(looked.filter(|_| !is_due).unwrap_or_else(Instant::now));
-        if let Err(error) = done {
-            debug!(trigger = %shared.trigger, error = %error, "nothing is known of an overflow");
         }
     }
 }
@@ -371,6 +284,11 @@ impl Overflow for NatsOverflow {
             let jet = &shared.room.link.jet;
             messages.into_iter().map(|(_, message)| Sending::start(jet, message)).collect()
         };
+        // What was silent for long may have been removed.
+        let removed_after = shared.room.removed_after;
+        if !shared.last_put.is_recent(removed_after) {
+            shared.is_made.store(false, Ordering::Release);
+        }
         // In order with what was put before, if the stream is there; else it is made first.
         let (sent, send) = if shared.is_made.load(Ordering::Acquire) {
             (Some(send(&shared)), None)
@@ -382,9 +300,20 @@ impl Overflow for NatsOverflow {
             let sent =
                 sent.unwrap_or_else(|| send.map_or_else(SmallVec::new, |send| send(&shared)));
             let put = outgoing::receipts(sent, &shared.source, &shared.room.counts, limit).await;
+            let put = match put {
+                Ok(position) if !shared.last_put.is_recent(removed_after) => {
+                    shared.room.removals.check(&shared.config.name).await.map(|()| position)
+                }
+                put => put,
+            };
             match &put {
                 Err(PublishError::Down { .. }) => shared.is_made.store(false, Ordering::Release),
-                _ => lanes.into_iter().for_each(|lane| shared.read(lane)),
+                put => {
+                    if put.is_ok() {
+                        shared.last_put.now();
+                    }
+                    lanes.into_iter().for_each(|lane| shared.read(lane));
+                }
             }
             shared.remember();
             put
@@ -449,29 +378,5 @@ impl fmt::Debug for NatsOverflow {
             .field("trigger", &self.0.trigger)
             .field("depth", &self.depth())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_are_sorted_into_classes() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        for (delay, expected) in [
-            (0, "now"),
-            (1, "30s"),
-            (30, "30s"),
-            (31, "5m"),
-            (300, "5m"),
-            (3600, "1h"),
-            (3601, "longer"),
-        ] {
-            let found = lane(false, now + Duration::from_secs(delay), now);
-            assert_eq!(lane_name(found), expected, "{delay}");
-        }
-        assert_eq!(lane_name(lane(false, now - Duration::from_secs(1), now)), "now");
-        assert_eq!(lane_name(lane(true, now + Duration::from_secs(1), now)), "ordered");
     }
 }

@@ -1,0 +1,53 @@
+//! Delay -> lane. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use crate::nats::source::LANES;
+
+/// The last tokens of subjects: the classes of delay, each nearly in the order in which it is due,
+/// and what is in an order of its own.
+const CLASSES: [(&str, Duration); LANES - 1] = [
+    ("now", Duration::ZERO),
+    ("30s", Duration::from_secs(30)),
+    ("5m", Duration::from_secs(5 * 60)),
+    ("1h", Duration::from_secs(3600)),
+    ("longer", Duration::MAX),
+];
+pub(super) const ORDERED: (usize, &str) = (LANES - 1, "ordered");
+
+pub(super) fn lane_name(lane: usize) -> &'static str {
+    CLASSES.get(lane).map_or(ORDERED.1, |(name, _)| name)
+}
+
+/// The class of what is due at `due_at`.
+pub(super) fn lane(ordered: bool, due_at: SystemTime, now: SystemTime) -> usize {
+    if ordered {
+        return ORDERED.0;
+    }
+    let delay = due_at.duration_since(now).unwrap_or_default();
+    CLASSES.iter().position(|&(_, longest)| delay <= longest).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_sorted_into_classes() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (delay, expected) in [
+            (0, "now"),
+            (1, "30s"),
+            (30, "30s"),
+            (31, "5m"),
+            (300, "5m"),
+            (3600, "1h"),
+            (3601, "longer"),
+        ] {
+            let found = lane(false, now + Duration::from_secs(delay), now);
+            assert_eq!(lane_name(found), expected, "{delay}");
+        }
+        assert_eq!(lane_name(lane(false, now - Duration::from_secs(1), now)), "now");
+        assert_eq!(lane_name(lane(true, now + Duration::from_secs(1), now)), "ordered");
+    }
+}
