@@ -40,6 +40,7 @@ macro_rules! on_each_channel {
 mod churn;
 mod clock;
 mod deleted;
+mod failing_writes;
 mod folder;
 mod full;
 mod full_disk;

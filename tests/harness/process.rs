@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::pace::say;
 use crate::wait::within;
@@ -22,6 +22,8 @@ pub enum Limit {
     Memory(u64),
     /// Open file descriptors.
     Files(u64),
+    /// None yet: [`Process::fail_writes`] sets one, and what is over it is an error, not a signal.
+    Writes,
 }
 
 /// How a process ended.
@@ -66,6 +68,7 @@ impl Process {
         let mut cgroup = None;
         for limit in limits {
             match limit {
+                Limit::Writes => script.push_str("trap '' XFSZ\n"),
                 Limit::Files(files) => writeln!(script, "ulimit -n {files}").unwrap(),
                 Limit::Memory(bytes) => match make_cgroup(*bytes) {
                     Ok(folder) => {
@@ -123,6 +126,13 @@ impl Process {
         if let (None, Some(pid)) = (self.exit, pid) {
             kill_process(pid, signal).ok();
         }
+    }
+
+    /// Lets every write to a file fail from now on. It must have been started under [`Limit::Writes`].
+    pub fn fail_writes(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("it runs");
+        let none = Rlimit { current: Some(0), maximum: None };
+        prlimit(Some(pid), Resource::Fsize, none).expect("a child of ours");
     }
 
     /// How it ended, if it has.
