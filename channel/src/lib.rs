@@ -59,6 +59,7 @@ mod destination;
 pub mod disk;
 mod draft;
 mod drain;
+mod due;
 mod event;
 mod invalid;
 pub mod kafka;

@@ -3,18 +3,16 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
-    time::{Duration, SystemTime},
+    task::{Context, Waker},
+    time::SystemTime,
 };
-
-use tokio::time::Sleep;
 
 use crate::{
     Beside, Depth, Envelope, Event, Home, Lease, Overflow, Position, Publish, PublishError, Reader,
-    Waiting, Work, clock, key_worker,
+    Waiting, Work, clock,
+    due::{Due, DueReader, Look},
+    key_worker,
 };
 
 /// The overflow of a trigger of a memory channel. Its events stay charged to the channel's budget.
@@ -109,7 +107,7 @@ impl Overflow for MemoryOverflow {
     }
 
     fn reader(&self, worker: usize) -> Box<dyn Reader> {
-        Box::new(OverflowReader { shared: Arc::clone(&self.0), worker, due: None })
+        Box::new(DueReader::new(WorkersPart { shared: Arc::clone(&self.0), worker }))
     }
 
     fn depth(&self) -> Depth {
@@ -144,25 +142,19 @@ impl fmt::Debug for MemoryOverflow {
 }
 
 /// Lends what one worker may have.
-struct OverflowReader {
+struct WorkersPart {
     shared: Arc<Shared>,
     worker: usize,
-    /// Until the first entry is due.
-    due: Option<Pin<Box<Sleep>>>,
 }
 
-/// Longest sleep before another look, whatever is due when.
-const SLEEP_MAX: Duration = Duration::from_secs(3600);
-
-impl OverflowReader {
-    /// The entry that is due, or how long to wait for the first one.
-    fn look(&self, cx: &Context<'_>) -> Result<Option<Lease>, Option<Duration>> {
+impl Due for WorkersPart {
+    fn look(&mut self, cx: &Context<'_>) -> Look {
         let mut state = self.shared.lock();
         if state.closed {
-            return Ok(None);
+            return Look::End;
         }
         let place = self.worker % state.queues.len();
-        let Some(queue) = state.queues.get_mut(place) else { return Ok(None) };
+        let Some(queue) = state.queues.get_mut(place) else { return Look::End };
         let wait = match queue.first_entry() {
             Some(first) => match first.key().0.duration_since(clock::now()) {
                 Ok(wait) if !wait.is_zero() => Some(wait),
@@ -171,7 +163,7 @@ impl OverflowReader {
                     let home: Arc<dyn Home> = Arc::<Shared>::clone(&self.shared);
                     let Waiting { event, envelope } = kept.waiting;
                     let lease = Lease::new(event, Position(turn), kept.redelivered, home);
-                    return Ok(Some(lease.beside(Some(Beside::Envelope(Box::new(envelope))))));
+                    return Look::Lend(lease.beside(Some(Beside::Envelope(Box::new(envelope)))));
                 }
             },
             None => None,
@@ -180,24 +172,6 @@ impl OverflowReader {
         if let Some(waker) = state.wakers.get_mut(self.worker % workers) {
             *waker = Some(cx.waker().clone());
         }
-        Err(wait)
-    }
-}
-
-impl Reader for OverflowReader {
-    fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Option<Lease>> {
-        loop {
-            let wait = match self.look(cx) {
-                Ok(lease) => return Poll::Ready(lease),
-                Err(None) => return Poll::Pending,
-                Err(Some(wait)) => wait,
-            };
-            let mut sleep = Box::pin(tokio::time::sleep(wait.min(SLEEP_MAX)));
-            let is_over = sleep.as_mut().poll(cx).is_ready();
-            self.due = Some(sleep);
-            if !is_over {
-                return Poll::Pending;
-            }
-        }
+        Look::Wait(wait)
     }
 }

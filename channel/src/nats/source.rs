@@ -2,25 +2,20 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
-    time::Duration,
+    task::Context,
 };
 
 use atomic_waker::AtomicWaker;
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Sleep,
-};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Beside, Depth, Envelope, Event, Home, Lease, Position, Reader, clock,
+    due::{Due, DueReader, Look},
     nats::desk::{Desk, Mode, Next, Ready, Wake},
 };
 
@@ -161,7 +156,7 @@ impl Source {
 
     pub(super) fn reader(self: &Arc<Self>, worker: usize) -> Box<dyn Reader> {
         self.desk().come(worker);
-        Box::new(SourceReader { source: Arc::clone(self), worker, due: None })
+        Box::new(DueReader::new(WorkersPart { source: Arc::clone(self), worker }))
     }
 }
 
@@ -262,59 +257,43 @@ impl Gauge {
 }
 
 /// Lends what one worker may have.
-struct SourceReader {
+struct WorkersPart {
     source: Arc<Source>,
     worker: usize,
-    /// Until the first event is due.
-    due: Option<Pin<Box<Sleep>>>,
 }
 
-/// Longest sleep before another look, whatever is due when.
-const SLEEP_MAX: Duration = Duration::from_secs(3600);
-
-impl SourceReader {
-    fn look(&self) -> Result<Option<Lease>, Option<Duration>> {
+impl WorkersPart {
+    fn next(&self) -> Look {
         let next = self.source.desk().next(self.worker, clock::now());
         match next {
-            Next::End => Ok(None),
-            Next::Wait(wait) => Err(wait),
+            Next::End => Look::End,
+            Next::Wait(wait) => Look::Wait(wait),
             Next::Event(sequence, ready) => {
                 let home: Arc<dyn Home> = Arc::<Source>::clone(&self.source);
                 let Ready { event, beside, redelivered, .. } = ready;
                 let lease = Lease::new(event, Position(sequence), redelivered, home);
-                Ok(Some(lease.beside(beside)))
+                Look::Lend(lease.beside(beside))
             }
         }
     }
 }
 
-impl Reader for SourceReader {
-    fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Option<Lease>> {
-        if let Ok(lease) = self.look() {
-            return Poll::Ready(lease);
+impl Due for WorkersPart {
+    fn look(&mut self, cx: &Context<'_>) -> Look {
+        let next = self.next();
+        if !matches!(next, Look::Wait(_)) {
+            return next;
         }
         let place = self.worker % self.source.wakers.len().max(1);
         if let Some(waker) = self.source.wakers.get(place) {
             waker.register(cx.waker());
         }
-        loop {
-            // Something may have come between the look and the registration.
-            let wait = match self.look() {
-                Ok(lease) => return Poll::Ready(lease),
-                Err(None) => return Poll::Pending,
-                Err(Some(wait)) => wait,
-            };
-            let mut sleep = Box::pin(tokio::time::sleep(wait.min(SLEEP_MAX)));
-            let is_over = sleep.as_mut().poll(cx).is_ready();
-            self.due = Some(sleep);
-            if !is_over {
-                return Poll::Pending;
-            }
-        }
+        // Something may have come between the look and the registration.
+        self.next()
     }
 }
 
-impl Drop for SourceReader {
+impl Drop for WorkersPart {
     fn drop(&mut self) {
         self.source.desk().leave(self.worker);
         self.source.wake(&Wake::Everybody);

@@ -2,17 +2,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
-    time::{Duration, SystemTime},
+    task::{Context, Waker},
+    time::SystemTime,
 };
 
-use tokio::{sync::mpsc, time::Sleep};
+use tokio::sync::mpsc;
 
 use super::super::partition::{Inlet, Kept};
-use crate::{Beside, Envelope, Lease, Position, Reader, clock, key_worker};
+use crate::{
+    Beside, Envelope, Position, Reader, clock,
+    due::{Due, DueReader, Look},
+    key_worker,
+};
 
 /// Entries of one trigger. The windows of its lanes bound how many there are.
 pub(super) struct Shelf {
@@ -108,7 +110,7 @@ impl Shelf {
     }
 
     pub(super) fn reader(self: &Arc<Self>, worker: usize) -> Box<dyn Reader> {
-        Box::new(ShelfReader { shelf: Arc::clone(self), worker, due: None })
+        Box::new(DueReader::new(WorkersPart { shelf: Arc::clone(self), worker }))
     }
 }
 
@@ -161,26 +163,20 @@ impl Inlet for Shelf {
 }
 
 /// Lends what one worker may have.
-struct ShelfReader {
+struct WorkersPart {
     shelf: Arc<Shelf>,
     worker: usize,
-    /// Until the first entry is due.
-    due: Option<Pin<Box<Sleep>>>,
 }
 
-/// Longest sleep before another look, whatever is due when.
-const SLEEP_MAX: Duration = Duration::from_secs(3600);
-
-impl ShelfReader {
-    /// The entry that is due, or how long to wait for the first one.
-    fn look(&self, cx: &Context<'_>) -> Result<Option<Lease>, Option<Duration>> {
+impl Due for WorkersPart {
+    fn look(&mut self, cx: &Context<'_>) -> Look {
         let mut state = self.shelf.lock();
         if state.is_closed {
-            return Ok(None);
+            return Look::End;
         }
         let place = self.worker % state.queues.len().max(1);
         let mut wait = None;
-        let Some(queue) = state.queues.get_mut(place) else { return Ok(None) };
+        let Some(queue) = state.queues.get_mut(place) else { return Look::End };
         while let Some(first) = queue.first_entry() {
             let left = first.key().0.duration_since(clock::now()).unwrap_or_default();
             if !left.is_zero() {
@@ -189,31 +185,13 @@ impl ShelfReader {
             }
             // One whose lane is no longer ours is let go.
             if let Some(lease) = first.remove().lend() {
-                return Ok(Some(lease));
+                return Look::Lend(lease);
             }
         }
         let workers = state.wakers.len().max(1);
         if let Some(waker) = state.wakers.get_mut(self.worker % workers) {
             *waker = Some(cx.waker().clone());
         }
-        Err(wait)
-    }
-}
-
-impl Reader for ShelfReader {
-    fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Option<Lease>> {
-        loop {
-            let wait = match self.look(cx) {
-                Ok(lease) => return Poll::Ready(lease),
-                Err(None) => return Poll::Pending,
-                Err(Some(wait)) => wait,
-            };
-            let mut sleep = Box::pin(tokio::time::sleep(wait.min(SLEEP_MAX)));
-            let is_over = sleep.as_mut().poll(cx).is_ready();
-            self.due = Some(sleep);
-            if !is_over {
-                return Poll::Pending;
-            }
-        }
+        Look::Wait(wait)
     }
 }
