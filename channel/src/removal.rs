@@ -285,13 +285,13 @@ mod tests {
     #[derive(Debug, Default)]
     struct State {
         told: Vec<Change>,
-        watchers: Vec<mpsc::UnboundedSender<Change>>,
+        watchers: Vec<mpsc::Sender<Change>>,
     }
 
     impl Notes {
         fn write(&self, change: Change) -> Work<Result<(), PublishError>> {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.watchers.retain(|watcher| watcher.send(change.clone()).is_ok());
+            state.watchers.retain(|watcher| watcher.try_send(change.clone()).is_ok());
             state.told.push(change);
             Box::pin(std::future::ready(Ok(())))
         }
@@ -311,15 +311,15 @@ mod tests {
         }
 
         fn watch(&self) -> Box<dyn Watch> {
-            let (sender, receiver) = mpsc::unbounded_channel();
+            let (sender, receiver) = mpsc::channel(1000);
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.told.iter().for_each(|change| drop(sender.send(change.clone())));
+            state.told.iter().for_each(|change| drop(sender.try_send(change.clone())));
             state.watchers.push(sender);
             Box::new(Told(receiver))
         }
     }
 
-    struct Told(mpsc::UnboundedReceiver<Change>);
+    struct Told(mpsc::Receiver<Change>);
 
     impl Watch for Told {
         fn poll_change(&mut self, cx: &mut Context<'_>) -> Poll<Option<Change>> {

@@ -154,20 +154,9 @@ impl Nats {
             full: Arc::clone(&full),
         };
         link.start(house.run());
-        let removals = Removals::new(
-            Arc::<NatsLedger>::clone(&ledger),
-            link.runtime.clone(),
-            link.tasks.clone(),
-            link.stop.clone(),
-        );
         let removed_after = settings.overflow_removed_after();
-        let remover = Remover {
-            link: Arc::clone(&link),
-            names: names.clone(),
-            known: Arc::clone(&known),
-            removals: Arc::clone(&removals),
-            removed_after,
-        };
+        let remover = Remover::new(&link, &names, &known, &ledger, removed_after);
+        let removals = remover.removals();
         link.start(remover.run());
         Ok(Arc::new(Self {
             link,

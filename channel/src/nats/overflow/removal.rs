@@ -14,23 +14,45 @@ use tracing::{debug, info};
 
 use crate::{
     Name,
-    nats::{channel::Known, link::Link, names::Names},
+    nats::{channel::Known, ledger::NatsLedger, link::Link, names::Names},
     removal::{Removals, Silences},
 };
 
 /// Longest wait between two looks.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
 
-/// What removing takes.
+/// Removes what has been empty for long.
 pub(in crate::nats) struct Remover {
-    pub(in crate::nats) link: Arc<Link>,
-    pub(in crate::nats) names: Names,
-    pub(in crate::nats) known: Known,
-    pub(in crate::nats) removals: Arc<Removals>,
-    pub(in crate::nats) removed_after: Duration,
+    link: Arc<Link>,
+    names: Names,
+    known: Known,
+    removals: Arc<Removals>,
+    removed_after: Duration,
 }
 
 impl Remover {
+    pub(in crate::nats) fn new(
+        link: &Arc<Link>,
+        names: &Names,
+        known: &Known,
+        ledger: &Arc<NatsLedger>,
+        removed_after: Duration,
+    ) -> Self {
+        let (runtime, tasks, stop) = (link.runtime.clone(), link.tasks.clone(), link.stop.clone());
+        Self {
+            link: Arc::clone(link),
+            names: names.clone(),
+            known: Arc::clone(known),
+            removals: Removals::new(Arc::<NatsLedger>::clone(ledger), runtime, tasks, stop),
+            removed_after,
+        }
+    }
+
+    /// What those who put ask.
+    pub(in crate::nats) fn removals(&self) -> Arc<Removals> {
+        Arc::clone(&self.removals)
+    }
+
     /// Runs until the link closes or ends.
     pub(in crate::nats) async fn run(self) {
         let mut turn = interval(LOOK_EVERY_MAX.min(self.removed_after / 8));
