@@ -1,5 +1,9 @@
 //! The limits of R-H-1: just below is taken, just above is refused with the right status.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use harness::http::Headers;
 use harness::{Mode, Running, Sample};
 
@@ -142,4 +146,31 @@ async fn json_deeper_than_64_is_refused_and_never_a_crash() {
     assert_only_the_good_one(&running, &subscriber).await;
     let event = sample("shallow").data("application/json", nested(50));
     assert_eq!(status(&running, &event, Mode::Structured).await, 202);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_body_is_read_to_its_end_so_that_its_sender_gets_the_answer() {
+    let (running, _subscriber) = plain().await;
+    let address = running.program.events();
+    let body = vec![b'x'; 1 << 20];
+    let head = format!(
+        "POST /nobody/there HTTP/1.1\r\nhost: h\r\nce-id: 1\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        for round in 0..20 {
+            stream.write_all(head.as_bytes()).unwrap();
+            for part in body.chunks(100_000) {
+                stream.write_all(part).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            }
+            let mut answer = [0; 4096];
+            let length = stream.read(&mut answer).unwrap();
+            let answer = String::from_utf8_lossy(&answer[..length]);
+            assert!(answer.starts_with("HTTP/1.1 404 "), "round {round}: {answer}");
+        }
+    })
+    .await
+    .unwrap();
 }

@@ -3,8 +3,14 @@
 use std::{convert::Infallible, error::Error, io, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, rt::Executor, service::service_fn};
+use http::{Version, header::EXPECT};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    rt::Executor,
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
@@ -18,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Bound, Connections, Ingress, Limits,
     connections::Place,
-    head_timer::{Exchange, HeadTimer},
+    head_timer::{Exchange, HeadTimer, Underway},
 };
 
 /// How long the accept loop rests when the process is out of file descriptors.
@@ -26,6 +32,10 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// How long a refused connection may take to read its refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long, and how many bytes, are read of a request that is refused before all of it was sent.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 << 20;
 
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
@@ -68,7 +78,7 @@ pub async fn serve(
             continue;
         };
         let (builder, ingress, stop) = (Rc::clone(&builder), Rc::clone(&ingress), stop.clone());
-        tasks.spawn_local(connection(stream, builder, ingress, stop, place));
+        tasks.spawn_local(connection(stream, builder, ingress, stop, (place, tasks.clone())));
     }
     tasks.close();
     tasks.wait().await;
@@ -121,7 +131,7 @@ async fn connection(
     builder: Rc<auto::Builder<LocalTasks>>,
     ingress: Rc<Ingress>,
     stop: CancellationToken,
-    _place: Place,
+    (_place, tasks): (Place, TaskTracker),
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before its first request");
@@ -132,10 +142,16 @@ async fn connection(
     let timed = HeadTimer::new(stream, exchange.clone(), limits.head_timeout, limits.idle_timeout);
     let (answering, begun) = (Rc::clone(&ingress), exchange.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (ingress, exchange) = (Rc::clone(&answering), begun.clone());
+        let (ingress, exchange, tasks) = (Rc::clone(&answering), begun.clone(), tasks.clone());
         async move {
-            let _underway = exchange.begin(request.version());
-            let response = ingress.answer(request).await;
+            let underway = exchange.begin(request.version());
+            let (head, mut body) = request.into_parts();
+            // Who waits to be asked for the body has not sent it.
+            let has_sent = head.version != Version::HTTP_2 && !head.headers.contains_key(EXPECT);
+            let response = ingress.answer(Request::from_parts(head, &mut body)).await;
+            if has_sent && !body.is_end_stream() {
+                tasks.spawn_local(read_off(body, underway));
+            }
             Ok::<Response<Full<Bytes>>, Infallible>(response)
         }
     });
@@ -154,6 +170,23 @@ async fn connection(
         }
         tracing::debug!(error, "a connection ended early");
     }
+}
+
+/// Reads what is left of a refused request: a sender that is still sending when the connection is
+/// closed sees a broken pipe, and never its answer.
+async fn read_off(mut body: Incoming, _underway: Underway) {
+    let reading = async {
+        let mut left = LINGER_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(bytes) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Whoever is slower gets no more patience.
+    tokio::time::timeout(LINGER, reading).await.ok();
 }
 
 /// The bound of hyper's keeping that ended a connection before there was a request, if one did.
