@@ -183,8 +183,10 @@ impl AttemptView {
     }
 }
 
+/// To the millisecond, as storage keeps it: the same before a restart and after.
 fn text(time: SystemTime) -> String {
-    Timestamp::try_from(time).unwrap_or_default().to_string()
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time).to_string()
 }
 
 /// The event in the JSON format; `null` if that were no JSON, which the format's writer excludes.
