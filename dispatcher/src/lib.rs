@@ -45,6 +45,7 @@
 
 mod attempt;
 pub mod breaker;
+pub mod cesql;
 mod concurrency;
 pub mod dead_letter;
 pub mod delivery;
