@@ -119,7 +119,7 @@ async fn a_filter_that_is_wrong_is_refused_by_name_at_the_door() {
         ("filters: [{all: []}]", "all"),
         ("filters: [{any: []}]", "any"),
         ("filters: [{wildcard: {type: a}}]", "wildcard"),
-        ("filters: [{cesql: \"type = 'a'\"}]", "cesql"),
+        ("filters: [{cesql: \"type == 'a'\"}]", "position 5"),
         ("filter: {attributes: {my.ext: a}}", "my.ext"),
         ("filterz: []", "filterz"),
     ];

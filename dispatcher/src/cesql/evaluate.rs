@@ -299,17 +299,14 @@ fn truth<'x>(truth: Option<bool>) -> Outcome<'x> {
     truth.map(Value::Boolean).ok_or(Value::Boolean(false))
 }
 
-/// The value of an attribute. Its text is canonical, so a number that does not read as one cannot
-/// be; it would be text.
+/// The value of an attribute. A number that is not written as numbers are cast to text stays text:
+/// so a text that equals it is always the text that the event has, and can be looked up.
 fn typed(text: &str, kind: Kind) -> Value<'_> {
     let typed = match kind {
         Kind::String => None,
         Kind::Integer => text.parse().ok().map(Value::Integer),
-        Kind::Boolean => match text {
-            "true" => Some(Value::Boolean(true)),
-            "false" => Some(Value::Boolean(false)),
-            _ => None,
-        },
+        Kind::Boolean => text.parse().ok().map(Value::Boolean),
     };
-    typed.unwrap_or(Value::String(Cow::Borrowed(text)))
+    let as_written = Value::String(Cow::Borrowed(text));
+    typed.filter(|typed| typed.equals_when_cast(&as_written) == Some(true)).unwrap_or(as_written)
 }
