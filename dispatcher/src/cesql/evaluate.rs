@@ -11,7 +11,6 @@ use channel::{Attributes, Kind};
 use super::fault::{Fault, Faults};
 use super::tree::{Arithmetic, Comparison, Expr, Logic};
 use super::{BUILT_BYTES_MAX, Evaluation, STEPS_MAX, Type, Value};
-use crate::filter::AttributeName;
 
 /// A value, or what stands in for it when there was a fault.
 pub(super) type Outcome<'x> = Result<Value<'x>, Value<'x>>;
@@ -90,7 +89,7 @@ impl<'x, E: Attributes + ?Sized> Evaluator<'x, E> {
         match expr {
             Expr::Literal(value) => Ok(value.borrowed()),
             Expr::Attribute(name) => self.attribute(name),
-            Expr::Exists(name) => Ok(Value::Boolean(name.read(self.event).is_some())),
+            Expr::Exists(name) => Ok(Value::Boolean(self.event.attribute(name).is_some())),
             Expr::Not(operand) => truth(self.boolean(operand).map(|operand| !operand)),
             Expr::Negate(operand) => match self.integer(operand) {
                 Some(operand) => self.number(operand.overflowing_neg()),
@@ -120,15 +119,10 @@ impl<'x, E: Attributes + ?Sized> Evaluator<'x, E> {
         }
     }
 
-    fn attribute(&mut self, name: &'x AttributeName) -> Outcome<'x> {
-        let AttributeName::Plain(plain) = name else {
-            // The parser makes plain names only; the others have no type but text.
-            let text = name.read(self.event);
-            return text.map(|text| Value::String(text.into())).ok_or(Type::Boolean.zero());
-        };
-        match self.event.typed_attribute(plain) {
+    fn attribute(&mut self, name: &'x str) -> Outcome<'x> {
+        match self.event.typed_attribute(name) {
             Some((text, kind)) => Ok(typed(text, kind)),
-            None => self.fault(Fault::MissingAttribute(plain), Type::Boolean.zero()),
+            None => self.fault(Fault::MissingAttribute(name), Type::Boolean.zero()),
         }
     }
 
@@ -157,6 +151,12 @@ impl<'x, E: Attributes + ?Sized> Evaluator<'x, E> {
 
     fn compare(&mut self, operator: Comparison, left: &'x Expr, right: &'x Expr) -> Option<bool> {
         if matches!(operator, Comparison::Equal | Comparison::NotEqual) {
+            if let Expr::Literal(Value::String(right)) = right {
+                // The usual filter, without a detour: the right operand makes it a comparison of texts.
+                self.pay(1)?;
+                let is_equal = *self.text(left)? == **right;
+                return Some(is_equal == (operator == Comparison::Equal));
+            }
             let (left, right) = self.both(left, right, |it, operand| it.value(operand).ok())?;
             let is_equal = self.equals(&left, &right)?;
             return Some(is_equal == (operator == Comparison::Equal));
@@ -244,8 +244,14 @@ impl<'x, E: Attributes + ?Sized> Evaluator<'x, E> {
         Some(self.boolean(operand)? != is_turned)
     }
 
-    /// The value of `expr` as text.
+    /// The value of `expr` as text. That of an attribute is the text which the event has,
+    /// whatever its type.
     pub(super) fn text(&mut self, expr: &'x Expr) -> Option<Cow<'x, str>> {
+        if let Expr::Attribute(name) = expr {
+            self.pay(1)?;
+            let text = self.event.attribute(name).map(Cow::Borrowed);
+            return text.or_else(|| self.note(Fault::MissingAttribute(name)));
+        }
         self.value(expr).ok().map(Value::into_text)
     }
 
@@ -274,6 +280,11 @@ impl<'x, E: Attributes + ?Sized> Evaluator<'x, E> {
             None => return self.note(Fault::Built),
         }
         self.look_at(bytes)
+    }
+
+    /// Pays for so many steps.
+    fn pay(&mut self, steps: usize) -> Option<()> {
+        self.steps.take(steps).or_else(|| self.note(Fault::Steps))
     }
 
     /// Pays for looking at a text of so many bytes.

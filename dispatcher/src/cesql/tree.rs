@@ -4,17 +4,16 @@
 //! thousand `OR` is as deep as one of two.
 
 use super::{Function, Pattern, Type, Value};
-use crate::filter::AttributeName;
 
 /// A part of an expression. Parentheses leave no trace but the shape of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
     /// A text, number or truth value as written.
     Literal(Value<'static>),
-    /// The value of an attribute.
-    Attribute(AttributeName),
+    /// The value of the attribute of this name, in lower case.
+    Attribute(Box<str>),
     /// `EXISTS attribute`.
-    Exists(AttributeName),
+    Exists(Box<str>),
     /// `NOT x`.
     Not(Box<Self>),
     /// `-x`.

@@ -78,7 +78,7 @@ fn chain(first: &Expr, rest: &[(Logic, Expr)], truth: bool, room: usize) -> Node
 }
 
 /// What holds when the attribute is in a set.
-fn any_of(attribute: &AttributeName, set: &[Expr]) -> Node {
+fn any_of(attribute: &str, set: &[Expr]) -> Node {
     let mut ways = Vec::new();
     for element in set {
         match element {
@@ -91,7 +91,7 @@ fn any_of(attribute: &AttributeName, set: &[Expr]) -> Node {
 
 /// The ways in which `text`, cast to the type of the attribute, equals it: as it stands when that
 /// is a text; otherwise as the number or truth value is written in an event.
-fn castable(attribute: &AttributeName, text: &str) -> Vec<Node> {
+fn castable(attribute: &str, text: &str) -> Vec<Node> {
     let value = Value::String(text.into());
     let number = value.to_integer().map(|number| number.to_string());
     let truth = value.to_boolean().map(|truth| truth.to_string());
@@ -102,11 +102,14 @@ fn castable(attribute: &AttributeName, text: &str) -> Vec<Node> {
 }
 
 /// One test. An empty text is left out: there is nothing to look up.
-fn one(attribute: &AttributeName, text: &str, check: fn(Box<str>) -> Check) -> Node {
+fn one(attribute: &str, text: &str, check: fn(Box<str>) -> Check) -> Node {
     if text.is_empty() {
         return everything();
     }
-    Node::Tests(Box::new([Test { attribute: attribute.clone(), check: check(text.into()) }]))
+    Node::Tests(Box::new([Test {
+        attribute: AttributeName::Plain(attribute.into()),
+        check: check(text.into()),
+    }]))
 }
 
 fn everything() -> Node {

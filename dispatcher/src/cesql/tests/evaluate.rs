@@ -188,6 +188,23 @@ fn characters_are_counted_not_bytes() {
 }
 
 #[test]
+fn texts_are_borrowed_where_no_function_makes_one() {
+    for (text, is_borrowed) in [
+        ("type", true),
+        ("'x'", true),
+        ("STRING(urgent)", true),
+        ("TRIM(LOWER(SUBSTRING(type, 3, 4)))", true),
+        ("LEFT(RIGHT(subject, 5), 2)", true),
+        ("UPPER(type)", false),
+        ("CONCAT(type)", false),
+    ] {
+        let (expression, event) = (Expression::parse(text).unwrap(), event());
+        let Value::String(value) = expression.evaluate(&event).value else { panic!("{text}") };
+        assert_eq!(matches!(value, std::borrow::Cow::Borrowed(_)), is_borrowed, "{text}");
+    }
+}
+
+#[test]
 fn not_and_minus_bind_before_everything_between_two_values() {
     check("NOT FALSE = TRUE", "true");
     check("NOT urgent LIKE 'fal%'", "true");

@@ -5,7 +5,6 @@ use proptest::sample::select;
 
 use super::*;
 use crate::cesql::print::fits;
-use crate::filter::AttributeName;
 
 /// Texts with quotes and backslashes in any order that can stand between some quotes.
 fn text() -> impl Strategy<Value = String> {
@@ -15,9 +14,8 @@ fn text() -> impl Strategy<Value = String> {
         .prop_filter("needs quotes that fit", |text| fits(text, '\'') || fits(text, '"'))
 }
 
-fn name() -> impl Strategy<Value = AttributeName> {
-    select(vec!["type", "id", "x", "5a", "length", "null"])
-        .prop_map(|name| AttributeName::Plain(name.into()))
+fn name() -> impl Strategy<Value = Box<str>> {
+    select(vec!["type", "id", "x", "5a", "length", "null"]).prop_map(Into::into)
 }
 
 fn leaf() -> impl Strategy<Value = Expr> {
