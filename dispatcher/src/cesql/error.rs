@@ -64,6 +64,9 @@ pub enum Problem {
         /// What it needs.
         needed: Type,
     },
+    /// A text that looks like a name, and other texts. Only in a filter.
+    #[error("a text is compared with a text, which comes out the same for every event")]
+    TextsCompared,
     /// A filter that cannot be true. Only in a filter.
     #[error("a filter must come to true or false, this expression comes to a value of type {0}")]
     NotBoolean(Type),

@@ -37,7 +37,8 @@
 //! - Numbers and truth values are such when the event came with them in JSON; in a header, and in
 //!   every core attribute, they are text.
 //! - As a filter, an expression that could never accept an event is refused: one that is not
-//!   Boolean, one that calls a function that is not there, one that compares a text by `<`.
+//!   Boolean, one that calls a function that is not there, one that compares a text by `<`, or
+//!   `"type"` in quotes with a text.
 
 mod call;
 mod error;

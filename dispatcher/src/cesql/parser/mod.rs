@@ -114,6 +114,7 @@ impl<'t> Parser<'t> {
                     if let Some(needed) = right.expr.result_type() {
                         self.check_cast(&left, name, needed)?;
                     }
+                    self.check_name(&left, [&right.expr])?;
                 }
                 _ => {
                     self.check_cast(&left, name, Type::Integer)?;
@@ -179,11 +180,13 @@ impl<'t> Parser<'t> {
                 Some(Kind::Keyword(Keyword::Like)) => {
                     self.at = self.at.saturating_add(if is_negated { 2 } else { 1 });
                     let pattern = self.pattern()?;
+                    self.check_name(&part, [])?;
                     part = grow(part, |text| Expr::Like { text, pattern, is_negated })?;
                 }
                 Some(Kind::Keyword(Keyword::In)) => {
                     self.at = self.at.saturating_add(if is_negated { 2 } else { 1 });
                     let (set, height) = self.set()?;
+                    self.check_name(&part, &set)?;
                     part.height = part.height.max(height);
                     part = grow(part, |item| Expr::In { item, set, is_negated })?;
                 }

@@ -32,6 +32,27 @@ impl<'t> Parser<'t> {
         })
     }
 
+    /// Refuses, in a filter, a quoted name that is compared with texts alone: other dialects of SQL
+    /// mean the attribute by it.
+    pub(super) fn check_name<'e>(
+        &self,
+        left: &Part,
+        right: impl IntoIterator<Item = &'e Expr>,
+    ) -> Result<(), ParseError> {
+        let Expr::Literal(Value::String(name)) = &left.expr else { return Ok(()) };
+        let is_other_text = |expr: &Expr| match expr {
+            Expr::Literal(Value::String(text)) => text != name,
+            _ => false,
+        };
+        let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !self.is_filter || !is_name || !right.into_iter().all(is_other_text) {
+            return Ok(());
+        }
+        let error = ParseError::new(Problem::TextsCompared, left.start);
+        Err(error.hint(format!("the attribute is written {name}, without quotes")))
+    }
+
     /// What stands where an expression could have ended.
     pub(super) fn leftover(&self, token: Token<'t>) -> ParseError {
         let error = wrong("an operator or the end", token);

@@ -68,6 +68,9 @@ fn an_error_says_where_and_what_to_write() {
         ("5", 0, "of type Integer"),
         ("time < '2024-01-01T00:00:00Z'", 7, "texts and times have no order"),
         ("CONCAT(type + '-x') = 'a'", 14, "CONCAT(a, b) joins texts"),
+        ("\"type\" = 'x'", 0, "the attribute is written type, without quotes"),
+        ("id = '7' AND 'type' LIKE 'com.%'", 13, "the attribute is written type, without quotes"),
+        ("\"type\" IN ('a', 'b')", 0, "the attribute is written type, without quotes"),
         ("NOT 'x'", 4, "NOT needs a value of type Boolean"),
         ("type = 'a' OR 'b'", 14, "OR needs a value of type Boolean"),
         ("'abc' = 5", 0, "= needs a value of type Integer"),
@@ -81,10 +84,12 @@ fn an_error_says_where_and_what_to_write() {
 
 #[test]
 fn what_only_a_filter_refuses_is_parsed_elsewhere() {
-    for text in ["LENGTH(type)", "NOPE(1)", "'x'", "'a' < 'b'", "CONCAT_WS()"] {
+    for text in ["LENGTH(type)", "NOPE(1)", "'x'", "'a' = 'b'", "'a' < 'b'", "CONCAT_WS()"] {
         assert!(Expression::parse(text).is_ok(), "{text}");
     }
-    assert!(Expression::parse_filter("mybool").is_ok());
+    for text in ["mybool", "'a' = 'a'", "'A-b' = 'x'", "'x' IN ('a', type)", "'true' = TRUE"] {
+        assert!(Expression::parse_filter(text).is_ok(), "{text}");
+    }
 }
 
 #[test]
