@@ -277,6 +277,11 @@ impl Attributes for Event {
         let table = &self.0.table;
         table.find(name).map(|span| table.text(span))
     }
+
+    fn typed_attribute(&self, name: &str) -> Option<(&str, Kind)> {
+        let table = &self.0.table;
+        table.find(name).map(|span| (table.text(span), span.kind))
+    }
 }
 
 /// Two events are the same when attributes and data are; order, carried headers and hops are not looked at.

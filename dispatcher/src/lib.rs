@@ -33,18 +33,21 @@
 //! | kept of each attempt's answer | 1 KiB ([`ANSWER_BYTES_MAX`]) | – | cut, and said so |
 //! | attempts kept of one event | 50 | – | those in the middle go |
 //! | nesting and size of a filter | 64 levels, 1,024 elements | – | the trigger is refused |
+//! | length and nesting of an expression | 4 KiB, 64 levels ([`cesql`]) | – | the trigger is refused |
+//! | steps of an evaluation | 10,000 | – | the event is not accepted |
 //!
 //! Those of connections are on the page of [`http`].
 //!
 //! # Reading order
 //!
-//! [`Worker::read`] (the loop), [`filter`] and [`route`] (who wants it), `lanes` and [`lane`] (when, and
+//! [`Worker::read`] (the loop), [`filter`], [`cesql`] and [`route`] (who wants it), `lanes` and [`lane`] (when, and
 //! what waits in the overflow), [`delivery`] (one event, one subscriber) with `outcome` and `retry`,
 //! [`http`] (the request), [`reply`], [`dead_letter`], `notes` (what is kept of a trigger in the
 //! ledger). What users write is in `spec`, what it comes to in `plan`.
 
 mod attempt;
 pub mod breaker;
+pub mod cesql;
 mod concurrency;
 pub mod dead_letter;
 pub mod delivery;

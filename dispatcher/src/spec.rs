@@ -73,6 +73,9 @@ pub struct FilterSpec {
     /// Holds when this expression of CloudEvents SQL is true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cesql: Option<String>,
+    /// The same under the name that the CloudEvents Subscriptions API gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
 }
 
 /// `delivery` of a Broker or a Trigger, as in Knative's `duck/v1` `DeliverySpec`.
@@ -120,7 +123,7 @@ mod tests {
         let json = concat!(
             r#"{"broker":"default","brokerRef":{"name":"b"},"filter":{"attributes":{"type":"a"}},"#,
             r#""filters":[{"all":[{"exact":{"type":"a"}}]},{"any":[]},{"not":{"prefix":{"a":"b"}}},"#,
-            r#"{"suffix":{"a":"b"}},{"cesql":"TRUE"}],"subscriber":{"uri":"http://a"},"#,
+            r#"{"suffix":{"a":"b"}},{"cesql":"TRUE"},{"sql":"TRUE"}],"subscriber":{"uri":"http://a"},"#,
             r#""delivery":{"deadLetterSink":{"uri":"http://b"},"retry":3,"timeout":"PT1S","#,
             r#""backoffPolicy":"linear","backoffDelay":"PT1S","retryAfterMax":"PT0S","format":"json"}}"#
         );

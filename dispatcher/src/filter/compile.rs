@@ -7,7 +7,8 @@ use std::fmt::{self, Write as _};
 use channel::Invalid;
 
 use super::attribute::{self, AttributeName};
-use super::{Check, Node, Test};
+use super::{Check, Node, Sql, Test};
+use crate::cesql::Expression;
 use crate::spec::{FilterSpec, TriggerFilter};
 
 /// How deep `all`, `any` and `not` may be nested; an element of `filters` is at depth 1.
@@ -16,7 +17,7 @@ pub const DEPTH_MAX: usize = 64;
 /// How many elements and attribute entries the filters of one trigger may have together.
 pub const ELEMENTS_MAX: usize = 1024;
 
-/// Longest part of a refused name that is repeated in a message, in characters.
+/// Longest part of a refused name or expression that is repeated in a message, in characters.
 const QUOTED_MAX_CHARS: usize = 64;
 
 /// Compiles both fields of a trigger; see [`super::Filter::compile`].
@@ -75,7 +76,6 @@ impl Compiler {
             self.refuse(format!("filters may be nested {DEPTH_MAX} levels deep, not deeper"));
             return None;
         }
-        let cesql = spec.cesql.as_deref().filter(|expression| !expression.is_empty());
         let found = [
             spec.all.as_deref().map(|elements| self.children("all", elements, depth, Node::All)),
             spec.any.as_deref().map(|elements| self.children("any", elements, depth, Node::Any)),
@@ -83,11 +83,14 @@ impl Compiler {
             spec.exact.as_ref().map(|map| self.entries("exact", map, Check::Exact)),
             spec.prefix.as_ref().map(|map| self.entries("prefix", map, Check::Prefix)),
             spec.suffix.as_ref().map(|map| self.entries("suffix", map, Check::Suffix)),
-            cesql.map(|expression| self.cesql(expression)),
+            written(&spec.cesql).map(|expression| self.sql("cesql", expression)),
+            written(&spec.sql).map(|expression| self.sql("sql", expression)),
         ];
         let mut dialects = found.into_iter().flatten();
         let Some(node) = dialects.next() else {
-            self.refuse("no dialect found, set one of all, any, not, exact, prefix, suffix, cesql");
+            self.refuse(
+                "no dialect found, set one of all, any, not, exact, prefix, suffix, cesql, sql",
+            );
             return None;
         };
         if dialects.next().is_some() {
@@ -134,10 +137,15 @@ impl Compiler {
         Some(Node::Tests(tests))
     }
 
-    /// The place where the engine for CloudEvents SQL comes in.
-    fn cesql(&mut self, _expression: &str) -> Option<Node> {
-        self.refuse_at("cesql", "CESQL filters are not supported yet by this version");
-        None
+    fn sql(&mut self, dialect: &str, expression: &str) -> Option<Node> {
+        match Expression::parse_filter(expression) {
+            Ok(expression) => Some(Node::Sql(Box::new(Sql::new(expression)))),
+            Err(error) => {
+                let expression = quoted(expression);
+                self.refuse_at(dialect, format!("invalid value: {expression}: {error}"));
+                None
+            }
+        }
     }
 
     /// Compiles the entries of the map that the path leads to. `check` gives `None` for a value
@@ -198,7 +206,12 @@ impl Compiler {
     }
 }
 
-/// A name as a message may repeat it: escaped, in quotes, not endless.
+/// An expression, unless it is empty: that counts as not set, as in Knative.
+fn written(expression: &Option<String>) -> Option<&str> {
+    expression.as_deref().filter(|expression| !expression.is_empty())
+}
+
+/// A name or an expression as a message may repeat it: escaped, in quotes, not endless.
 fn quoted(name: &str) -> String {
     let shown: String = name.chars().take(QUOTED_MAX_CHARS).collect();
     let more = if shown.len() < name.len() { "..." } else { "" };

@@ -6,6 +6,7 @@
 //! | --- | --- | --- |
 //! | nesting of `all`, `any` and `not` | [`DEPTH_MAX`] | the trigger is refused |
 //! | elements and attribute entries of a trigger | [`ELEMENTS_MAX`] | the trigger is refused |
+//! | an expression of CloudEvents SQL | on the page of [`cesql`](crate::cesql) | the trigger is refused |
 //!
 //! # Where this differs from Knative
 //!
@@ -13,12 +14,17 @@
 //!   filter, so that the trigger matches everything. Here they are refused, by field.
 //! - `time: ""` in `filter.attributes` lets it pass events without a time. Here a missing attribute
 //!   fails every test.
+//! - It admits expressions of CloudEvents SQL that never accept an event, or that end a request
+//!   with a panic: calls of functions that are not there, values that are not Boolean. Here they
+//!   are refused, with the position of what is wrong.
 //! - It compares the media type, which it has lower-cased, with the filter's value as written. Here
 //!   the case of neither matters.
 
 mod attribute;
 mod compile;
+mod needs;
 mod node;
+mod sql;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +35,7 @@ use channel::{Attributes, Invalid};
 pub use attribute::AttributeName;
 pub use compile::{DEPTH_MAX, ELEMENTS_MAX};
 pub use node::{Check, Node, Test};
+pub use sql::Sql;
 
 use crate::spec::{FilterSpec, TriggerFilter};
 
@@ -61,7 +68,8 @@ impl Filter {
         Self { root: Arc::new(Node::All(Box::default())) }
     }
 
-    /// Whether the trigger wants `event`. Does not allocate.
+    /// Whether the trigger wants `event`. Does not allocate, unless a function of CloudEvents SQL
+    /// makes a text.
     pub fn accepts(&self, event: &(impl Attributes + ?Sized)) -> bool {
         self.root.accepts(event)
     }

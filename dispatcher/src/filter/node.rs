@@ -1,8 +1,8 @@
-//! The compiled tree: tests on attributes, joined by all, any and not.
+//! The compiled tree: tests on attributes and expressions, joined by all, any and not.
 
 use channel::Attributes;
 
-use super::AttributeName;
+use super::{AttributeName, Sql};
 
 /// One element of a trigger's filters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Node {
     Not(Box<Self>),
     /// Every test holds: one `exact`, `prefix` or `suffix` map, or the old `filter.attributes`.
     Tests(Box<[Test]>),
+    /// An expression of CloudEvents SQL accepts.
+    Sql(Box<Sql>),
 }
 
 impl Node {
@@ -26,6 +28,7 @@ impl Node {
             Self::Any(children) => children.iter().any(|child| child.accepts(event)),
             Self::Not(child) => !child.accepts(event),
             Self::Tests(tests) => tests.iter().all(|test| test.holds(event)),
+            Self::Sql(sql) => sql.accepts(event),
         }
     }
 }

@@ -217,6 +217,7 @@ fn what_knative_lets_match_everything_is_refused() {
     for (element, field, words) in [
         (json!({}), "spec.filters[0]", "no dialect found"),
         (json!({"cesql": ""}), "spec.filters[0]", "no dialect found"),
+        (json!({"sql": ""}), "spec.filters[0]", "no dialect found"),
         (json!({"not": {}}), "spec.filters[0].not", "no dialect found"),
         (json!({"all": []}), "spec.filters[0].all", "at least one filter"),
         (json!({"any": []}), "spec.filters[0].any", "at least one filter"),
@@ -248,10 +249,58 @@ fn an_element_has_one_dialect() {
 }
 
 #[test]
-fn cesql_is_refused_by_name_until_there_is_an_engine() {
+fn an_expression_accepts_when_it_is_true_without_a_fault() {
+    for (expression, expected) in [
+        ("type = 'com.shop.order.created'", true),
+        ("type LIKE 'com.shop.%' AND priority > 4", true),
+        ("TYPE = 'com.shop.order.created' and Source like '/shop/_erlin'", true),
+        ("type = 'x' OR colour = 'red'", false),
+        ("type = 'com.shop.order.created' OR colour = 'red'", true),
+        ("NOT (colour = 'red')", false),
+        ("colour IN ('red')", false),
+        ("EXISTS colour", false),
+        ("dataschema = 'urn:order'", true),
+        // Knative's extra names are names of extensions here.
+        ("schemaurl = 'urn:order'", false),
+        ("datamediatype = 'application/json'", false),
+        ("priority", false),
+        ("blank = ''", true),
+    ] {
+        for dialect in ["cesql", "sql"] {
+            check(json!({"filters": [{dialect: expression}]}), expected);
+            check(json!({"filters": [{"not": {dialect: expression}}]}), !expected);
+            check(
+                json!({"filters": [{"any": [{"exact": {"id": "8"}}, {dialect: expression}]}]}),
+                expected,
+            );
+        }
+    }
+}
+
+#[test]
+fn an_expression_that_is_wrong_is_refused_with_its_place() {
+    for (element, field, words) in [
+        (
+            json!({"any": [{"cesql": "type == 'x'"}]}),
+            "spec.filters[0].any[0].cesql",
+            "invalid value: \"type == 'x'\": expected an operand, found `==` at position 5: \
+             equality is written with one `=`",
+        ),
+        (json!({"sql": "LEN(type) = 3"}), "spec.filters[0].sql", "did you mean LENGTH?"),
+        (json!({"not": {"cesql": "5"}}), "spec.filters[0].not.cesql", "true or false"),
+        (json!({"cesql": " "}), "spec.filters[0].cesql", "found the end at position 1"),
+        (json!({"cesql": "(".repeat(10_000)}), "spec.filters[0].cesql", "10000 bytes"),
+    ] {
+        check_refused(json!({"filters": [element]}), &[(field, words)]);
+    }
+}
+
+#[test]
+fn an_empty_expression_counts_as_not_set() {
+    check(json!({"filters": [{"cesql": "", "sql": "", "exact": {"id": "7"}}]}), true);
     check_refused(
-        json!({"filters": [{"any": [{"cesql": "type = 'x'"}]}]}),
-        &[("spec.filters[0].any[0].cesql", "CESQL filters are not supported yet")],
+        json!({"filters": [{"cesql": "TRUE", "sql": "TRUE"}]}),
+        &[("spec.filters[0]", "multiple dialects found")],
     );
 }
 

@@ -7,7 +7,8 @@
 //! it all but matches; how many triggers there are does not matter.
 //!
 //! What cannot be looked up is asked every time: a filter with only `not` in it, or only the
-//! presence of an attribute, or an `any` longer than 64. [`Counts::unindexed`] says how many.
+//! presence of an attribute, an `any` longer than 64, or CloudEvents SQL that fixes no attribute by
+//! `=`, `IN` or `LIKE`. [`Counts::unindexed`] says how many.
 //!
 //! A table never changes. When triggers do, a new one is built and swapped in.
 

@@ -2,7 +2,8 @@
 //!
 //! The alternatives are a cover, not always an equivalent: every event that the filter accepts
 //! satisfies one of them. What cannot be looked up (`not`, presence, a list too long to write
-//! out) is left out of an alternative, which then says so with [`Alternative::is_partial`].
+//! out, most of CloudEvents SQL) is left out of an alternative, which then says so with
+//! [`Alternative::is_partial`].
 
 use smallvec::SmallVec;
 
@@ -97,7 +98,12 @@ fn of_node(node: &Node, negated: bool) -> Vec<Alternative<'_>> {
                 Vec::new()
             }
         }
-        (Node::Tests(_), true) => vec![Alternative::unknown()],
+        (Node::Sql(sql), false) => {
+            let mut cover = of_node(sql.needs(), false);
+            cover.iter_mut().for_each(|alternative| alternative.is_partial = true);
+            cover
+        }
+        (Node::Tests(_) | Node::Sql(_), true) => vec![Alternative::unknown()],
     }
 }
 

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
+use channel::Kind;
+
 use super::*;
+use crate::cesql::{Expression, Value as Truth};
 use crate::spec::{FilterSpec, TriggerFilter};
 
 type Attrs = BTreeMap<String, String>;
@@ -18,6 +21,17 @@ struct Sample(Attrs);
 impl Attributes for Sample {
     fn attribute(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// `typed` is the extension that came as a number or a truth value when it can.
+    fn typed_attribute(&self, name: &str) -> Option<(&str, Kind)> {
+        let text = self.attribute(name)?;
+        let kind = match (name, text.parse::<i32>(), text.parse::<bool>()) {
+            ("typed", Ok(_), _) => Kind::Integer,
+            ("typed", _, Ok(_)) => Kind::Boolean,
+            _ => Kind::String,
+        };
+        Some((text, kind))
     }
 }
 
@@ -80,6 +94,12 @@ mod naive {
             "all" => list().all(|child| element(child, event)),
             "any" => list().any(|child| element(child, event)),
             "not" => !element(value, event),
+            "cesql" => {
+                let expression = Expression::parse_filter(value.as_str().unwrap()).unwrap();
+                let sample = Sample(event.clone());
+                let found = expression.evaluate(&sample);
+                found.value == Truth::Boolean(true) && found.faults.is_empty()
+            }
             "exact" => entries(|have, want| have == want),
             "prefix" => entries(|have, want| have.starts_with(want)),
             "suffix" => entries(|have, want| have.ends_with(want)),
@@ -128,6 +148,69 @@ fn text() -> impl Strategy<Value = String> {
 
 fn map() -> impl Strategy<Value = Value> {
     prop::collection::btree_map(select(NAMES), text(), 1..4).prop_map(|map| json!(map))
+}
+
+/// The names of `cesql` and texts that it casts.
+const SQL_NAMES: &[&str] = &["type", "source", "subject", "kind", "typed", "dataschema"];
+const SQL_TEXTS: &[&str] =
+    &["a", "b", "ab", "a/b", "é", "", "5", "05", "+5", "-0", "0", "true", "TRUE", "1", "日本"];
+
+/// A condition on an attribute in one of the ways in which it can be written.
+fn condition() -> impl Strategy<Value = String> {
+    let name = || select(SQL_NAMES);
+    let text = || select(SQL_TEXTS).prop_map(|text| format!("'{text}'"));
+    let not = || select(vec!["", "NOT "]);
+    let texts = prop::collection::vec(text(), 1..4).prop_map(|texts| texts.join(", "));
+    let pattern = prop::collection::vec(select(vec!["a", "b", "é", "%", "_", "5", "\\%"]), 0..4);
+    let equal = || select(vec!["=", "!="]);
+    prop_oneof![
+        3 => (name(), equal(), text()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        2 => (text(), equal(), name()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        2 => (name(), not(), texts).prop_map(|(a, not, set)| format!("{a} {not}IN ({set})")),
+        2 => (name(), not(), pattern)
+            .prop_map(|(a, not, pattern)| format!("{a} {not}LIKE '{}'", pattern.concat())),
+        1 => (name(), select(vec!["=", "<", ">="]), -1..6)
+            .prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        1 => name().prop_map(|a| format!("EXISTS {a}")),
+        1 => (name(), name()).prop_map(|(a, b)| format!("{a} = {b}")),
+        1 => (text(), text()).prop_map(|(a, b)| format!("{a} IN ({b}, type)")),
+        1 => select(vec!["typed", "kind", "TRUE", "FALSE", "5 = 5"]).prop_map(str::to_owned),
+    ]
+}
+
+fn expression() -> impl Strategy<Value = String> {
+    condition().prop_recursive(4, 24, 4, |inner| {
+        let operator = select(vec![" AND ", " OR ", " AND ", " OR ", " XOR "]);
+        let more = prop::collection::vec((operator, inner.clone()), 1..4);
+        prop_oneof![
+            3 => (inner.clone(), more).prop_map(|(first, more)| {
+                let more = more.iter().map(|(operator, next)| format!("{operator}{next}"));
+                format!("({first}{})", more.collect::<String>())
+            }),
+            1 => inner.clone().prop_map(|operand| format!("(NOT ({operand}))")),
+            1 => inner.prop_map(|operand| format!("(({operand}) = TRUE)")),
+        ]
+    })
+}
+
+fn sql_trigger() -> impl Strategy<Value = Value> {
+    let sql = || expression().prop_map(|text| json!({ "cesql": text }));
+    prop_oneof![
+        6 => sql().prop_map(|sql| json!({"filters": [sql]})),
+        1 => sql().prop_map(|sql| json!({"filters": [{"not": sql}]})),
+        2 => (sql(), element()).prop_map(|(sql, other)| json!({"filters": [{"any": [sql, other]}]})),
+        2 => (sql(), element()).prop_map(|(sql, other)| json!({"filters": [sql, other]})),
+        1 => (sql(), sql()).prop_map(|(a, b)| json!({"filters": [{"not": {"all": [a, b]}}]})),
+    ]
+}
+
+fn sql_sample() -> impl Strategy<Value = Sample> {
+    prop::collection::btree_map(
+        select(SQL_NAMES).prop_map(str::to_owned),
+        select(SQL_TEXTS).prop_map(str::to_owned),
+        2..6,
+    )
+    .prop_map(Sample)
 }
 
 fn element() -> impl Strategy<Value = Value> {
@@ -207,6 +290,13 @@ proptest! {
         agrees(&triggers, &events)?;
     }
 
+    #[test]
+    fn any_table_of_expressions_finds_what_their_evaluation_says(
+        triggers in prop::collection::vec(sql_trigger(), 0..80),
+        events in prop::collection::vec(sql_sample(), 1..12),
+    ) {
+        agrees(&triggers, &events)?;
+    }
 }
 
 proptest! {
@@ -241,6 +331,46 @@ proptest! {
 fn check_unindexed(element: Value, expected: usize) {
     let counts = indexed(&[json!({"filters": [element]})]).counts();
     assert_eq!(counts.unindexed, expected, "{element}");
+}
+
+#[test]
+fn expressions_that_fix_an_attribute_are_looked_up() {
+    for (text, expected) in [
+        ("type = 't'", 0),
+        ("'t' = type", 0),
+        ("TYPE = \"t\" AND LENGTH(source) > 3", 0),
+        ("type = 't' OR source = 's'", 0),
+        ("type IN ('a', 'b') AND NOT EXISTS x", 0),
+        ("type LIKE 'com.%'", 0),
+        ("type LIKE '%.created'", 0),
+        ("NOT (type != 't' OR source = 's')", 0),
+        ("NOT type NOT LIKE 'a%'", 1),
+        ("NOT (type NOT LIKE 'a%')", 0),
+        ("priority = 5 AND type = 't'", 0),
+        ("priority = 5", 1),
+        ("5 = priority", 1),
+        ("type = ''", 1),
+        ("type LIKE '%a%'", 1),
+        ("type = source", 1),
+        ("type != 't'", 1),
+        ("EXISTS subject", 1),
+        ("LOWER(type) = 't'", 1),
+        ("type = 't' OR EXISTS subject", 1),
+        ("type = 't' XOR source = 's'", 1),
+        ("type IN ('a', source)", 1),
+        ("TRUE", 1),
+        ("type = 't' AND FALSE", 0),
+    ] {
+        check_unindexed(json!({ "cesql": text }), expected);
+    }
+    let alternatives = |count: usize| {
+        (0..count).map(|i| format!("type = 'v{i}'")).collect::<Vec<_>>().join(" OR ")
+    };
+    check_unindexed(json!({"cesql": alternatives(64)}), 0);
+    check_unindexed(json!({"cesql": alternatives(65)}), 1);
+    check_unindexed(json!({"cesql": format!("source = 's' AND ({})", alternatives(65))}), 0);
+    let turns = "type = 't' OR source = 's' AND ".repeat(100) + "EXISTS x";
+    check_unindexed(json!({ "cesql": turns }), 0);
 }
 
 fn any_of(count: usize, name: &str) -> Value {

@@ -17,6 +17,13 @@ pub enum Filter {
     Any(Vec<Filter>),
     /// It is not true.
     Not(Box<Filter>),
+    /// An expression of CloudEvents SQL. The oracle has no engine of its own for it.
+    Sql {
+        /// The expression.
+        text: String,
+        /// What it means, in the other dialects.
+        means: Box<Filter>,
+    },
 }
 
 impl Filter {
@@ -45,6 +52,12 @@ impl Filter {
         Self::Not(Box::new(filter))
     }
 
+    /// An expression that accepts the same events as `means`.
+    #[must_use]
+    pub fn sql(text: &str, means: Self) -> Self {
+        Self::Sql { text: text.to_owned(), means: Box::new(means) }
+    }
+
     /// Whether an event with these decoded attributes passes. An attribute that is not there matches nothing.
     pub fn matches<'a>(&self, attribute: &impl Fn(&str) -> Option<&'a str>) -> bool {
         let every = |entries: &[(String, String)], holds: fn(&str, &str) -> bool| {
@@ -57,6 +70,7 @@ impl Filter {
             Self::All(filters) => filters.iter().all(|one| one.matches(attribute)),
             Self::Any(filters) => filters.iter().any(|one| one.matches(attribute)),
             Self::Not(filter) => !filter.matches(attribute),
+            Self::Sql { means, .. } => means.matches(attribute),
         }
     }
 
@@ -79,6 +93,7 @@ impl Filter {
             Self::All(filters) => json!({"all": list(filters)}),
             Self::Any(filters) => json!({"any": list(filters)}),
             Self::Not(filter) => json!({"not": filter.value()}),
+            Self::Sql { text, .. } => json!({"cesql": text}),
         }
     }
 }
