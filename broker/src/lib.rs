@@ -66,6 +66,7 @@ pub mod display;
 pub mod ingress;
 pub mod listen;
 pub mod manifest;
+pub mod memory;
 pub mod serve;
 pub mod spec;
 pub mod telemetry;

@@ -58,8 +58,7 @@ const LOST_IDS_MAX: usize = 100;
 /// What a second signal ends the process with: whether anything was left is not known then.
 const LEFT_AT_ONCE: i32 = 3;
 
-/// Serves until a signal asks the process to end, and every event in hand has reached its end or
-/// the time for that is over.
+/// Serves until a signal asks the process to end and events in hand have ended, or time is over.
 ///
 /// # Errors
 ///
@@ -73,6 +72,7 @@ pub fn run(args: ServeArgs, console: &Console) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .thread_stack_size(crate::memory::CONTROL_STACK_BYTES)
         .enable_all()
         .build()
         .map_err(|error| Failure::caused("cannot start", &error))?;

@@ -243,6 +243,7 @@ async fn tidy(worker: Rc<Worker>) {
     loop {
         ticks.tick().await;
         worker.tidy();
+        channel::give_back();
     }
 }
 

@@ -76,6 +76,7 @@ mod removal;
 pub mod rules;
 pub mod sdk;
 mod sink;
+mod spare;
 
 pub use attributes::Attributes;
 pub use budget::{Budget, Charge};
@@ -96,3 +97,4 @@ pub use nats::{Nats, NatsPlan, NatsSettings};
 pub use overflow::{Envelope, Overflow, Waiting};
 pub use publish::{Publish, PublishError, Published};
 pub use sink::{Refusal, Sink, Stored};
+pub use spare::give_back;

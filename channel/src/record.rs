@@ -43,6 +43,14 @@ pub fn encoded_len(event: &Event) -> usize {
 
 /// Appends the record of `event` to `bytes`.
 pub fn encode(event: &Event, bytes: &mut Vec<u8>) {
+    encode_head(event, bytes);
+    if let Some(data) = event.data() {
+        bytes.put_slice(&data.bytes);
+    }
+}
+
+/// Appends the record of `event` up to its data, which is the rest of it.
+pub fn encode_head(event: &Event, bytes: &mut Vec<u8>) {
     let carried = event.carried();
     let version = match event.spec_version() {
         SpecVersion::V03 => 3,
@@ -58,9 +66,6 @@ pub fn encode(event: &Event, bytes: &mut Vec<u8>) {
         encode_attribute(&attribute, bytes);
     }
     bytes.put_slice(carried);
-    if let Some(data) = event.data() {
-        bytes.put_slice(&data.bytes);
-    }
 }
 
 fn encode_attribute(attribute: &Attribute<'_>, bytes: &mut Vec<u8>) {

@@ -47,6 +47,10 @@ impl Default for Settings {
     }
 }
 
+/// How much longer a producer waits while many events are on their way into storage: what storage
+/// cannot take as fast would pile up in memory.
+const FLOOD_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Leases taken before other tasks of the worker get their turn.
 const LEASES_PER_TURN: usize = 64;
 
@@ -62,6 +66,9 @@ pub struct Worker {
     /// Lanes whose events wait for want of this worker's time.
     pressed: Cell<usize>,
     relief: Notify,
+    /// Lanes of which more is on its way into storage than memory should hold.
+    flooded: Cell<usize>,
+    ebb: Notify,
 }
 
 impl Worker {
@@ -77,6 +84,8 @@ impl Worker {
             brokers: RefCell::default(),
             pressed: Cell::new(0),
             relief: Notify::new(),
+            flooded: Cell::new(0),
+            ebb: Notify::new(),
         })
     }
 
@@ -131,13 +140,17 @@ impl Worker {
     }
 
     /// Waits, at most `patience`, while events wait to be delivered for want of this worker's own
-    /// time. Whoever takes events in calls it before taking more, so that the worker does not accept
+    /// time; a second more at most while many wait to be stored for subscribers that are slow. Whoever takes events in calls it before taking more, so that the worker does not accept
     /// what it then has to let wait. A slow or failing subscriber is no reason to wait: that would
     /// cost its neighbours.
     pub async fn relieved(&self, patience: Duration) {
         if self.pressed.get() > 0 {
             // Patience may end first: then the producer has waited long enough.
             tokio::time::timeout(patience, self.relief.notified()).await.unwrap_or_default();
+        }
+        if self.flooded.get() > 0 {
+            // Storage is what is slow here, and neighbours are kept in the same one.
+            tokio::time::timeout(FLOOD_PATIENCE, self.ebb.notified()).await.unwrap_or_default();
         }
     }
 
@@ -147,6 +160,15 @@ impl Worker {
         self.pressed.set(if is_pressed { lanes + 1 } else { lanes - 1 });
         if self.pressed.get() == 0 {
             self.relief.notify_waiters();
+        }
+    }
+
+    /// Counts a lane that is flooded, or no longer.
+    pub(crate) fn flood(&self, is_flooded: bool) {
+        let lanes = self.flooded.get();
+        self.flooded.set(if is_flooded { lanes + 1 } else { lanes - 1 });
+        if self.flooded.get() == 0 {
+            self.ebb.notify_waiters();
         }
     }
 

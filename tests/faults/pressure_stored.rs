@@ -3,7 +3,7 @@
 use harness::load::Load;
 use harness::oracle::assert_all;
 use harness::pace::say;
-use harness::process::{Limit, has_cgroups};
+use harness::process::Limit;
 use harness::sample::Mode;
 use harness::scene::numbered;
 use harness::{Answer, Backing, Delivery, Scene, Subscriber, Trigger, eventually, pick};
@@ -15,25 +15,18 @@ use crate::{HEALED, MIB, SOON, steady};
 async fn more_events_of_one_mebibyte_wait_than_fit_into_memory() {
     let hung = Subscriber::start().await;
     hung.always(Answer::Hang);
-    // The program sees the limit of a cgroup. Else it is told, and the limit counts what is mapped, stacks
-    // of threads and all: then it is wider, and what is resident is looked at. Storing takes memory beside
-    // the events: of events of this size more than they may take themselves.
-    let (told, limit) = if has_cgroups() { (None, 128 * MIB) } else { (Some(20 * MIB), 256 * MIB) };
-    let mut settings = json!({"overflow": {"after": "PT1S"}});
-    if let Some(bytes) = told {
-        settings["channel"] = json!({"memory": {"bytesMax": bytes}});
-    }
+    let settings = json!({"overflow": {"after": "PT1S"}});
     let delivery = Delivery::exponential(20, "PT0.5S").timeout("PT2S");
     let mut running = Scene::new()
         .channel(&Backing::Disk)
-        .setup(|setup| setup.limit(Limit::Memory(limit)).config(settings))
+        .setup(|setup| setup.limit(Limit::Memory(128 * MIB)).config(settings))
         .trigger(Trigger::named("hung").delivery(delivery), &hung)
         .start()
         .await;
     let observer = running.observe();
     let bytes = 1000 * 1024;
     let load = Load::new(100_000, move |number| numbered("large", number, "t", bytes));
-    let flowing = running.load(load.producers(4).mode(Mode::Binary));
+    let flowing = running.load(load.producers(12).mode(Mode::Binary));
     // More than fit into memory, at whatever pace the disk takes them.
     let wanted = pick(140, 1_500);
     eventually(HEALED * pick(1, 10), || async {

@@ -4,11 +4,21 @@ use std::{fs, path::Path};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The memory that the process may use, in bytes: the least of its control groups' limits and its
-/// own resource limits. `None` when there is none.
+/// What a resource limit counts though it is hardly touched: stacks of threads, and pages of the
+/// allocator that are not full.
+const UNTOUCHED_BYTES: u64 = 32 << 20;
+
+/// The memory that the process may use, in bytes: the least of its control groups' limits and of
+/// what its own resource limits leave. `None` when there is none.
 pub(super) fn memory_limit() -> Option<u64> {
     let own = [Resource::As, Resource::Data].map(|resource| getrlimit(resource).current);
-    cgroup_limits().into_iter().chain(own.into_iter().flatten()).min()
+    let own = own.into_iter().flatten().map(of_resource_limit);
+    cgroup_limits().into_iter().chain(own).min()
+}
+
+/// What a limit of address space leaves for what is in use: half of it at least.
+fn of_resource_limit(bytes: u64) -> u64 {
+    bytes.saturating_sub(UNTOUCHED_BYTES).max(bytes / 2)
 }
 
 /// The limits of the process's control group and of those around it.
@@ -46,5 +56,19 @@ pub fn allow_many_files() {
     }
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::debug!(%error, "the number of open files stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_limit_leaves_room_for_what_is_not_touched() {
+        for (limit, left) in
+            [(128 << 20, 96 << 20), (16 << 20, 8 << 20), (1 << 40, (1 << 40) - (32 << 20))]
+        {
+            assert_eq!(of_resource_limit(limit), left, "{limit}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         shelf::{OnShelf, Shelf},
         tail::Tail,
     },
-    key_worker, record,
+    give_back, key_worker, record,
 };
 
 /// Reads for all workers of a channel, on a thread of its own.
@@ -92,6 +92,7 @@ impl Feeder {
             }
             self.gauges.is_behind.store(false, Ordering::Relaxed);
             self.seen = Settled::default();
+            give_back();
         }
     }
 

@@ -17,7 +17,7 @@ use std::{io, sync::Arc};
 use bytes::{Buf, BufMut};
 use crc32c::{crc32c, crc32c_append};
 
-use crate::disk::storage::File;
+use crate::disk::{entries::Entries, storage::File};
 
 /// What a disk writes whole.
 pub(super) const SECTOR: usize = 512;
@@ -81,15 +81,15 @@ pub(super) struct GroupHeader {
 }
 
 impl GroupHeader {
-    /// Makes room for a header in an empty buffer, for [`GroupHeader::write`] to fill.
-    pub(super) fn reserve(bytes: &mut Vec<u8>) {
-        bytes.clear();
-        bytes.put_bytes(0, HEADER_LEN);
+    /// Makes room for a header before all entries, for [`GroupHeader::write`] to fill.
+    pub(super) fn reserve(entries: &mut Entries) {
+        entries.clear();
+        entries.bytes.put_bytes(0, HEADER_LEN);
     }
 
-    /// Completes the group in `bytes`: its header, checksum and padding.
-    pub(super) fn write(mut self, bytes: &mut Vec<u8>) {
-        if let Some(mut header) = bytes.get_mut(..HEADER_LEN) {
+    /// Completes the group in `entries`: its header, checksum and padding.
+    pub(super) fn write(mut self, entries: &mut Entries) {
+        if let Some(mut header) = entries.bytes.get_mut(..HEADER_LEN) {
             for number in [GROUP, self.salt, self.sequence, self.first] {
                 header.put_u64_le(number);
             }
@@ -97,11 +97,14 @@ impl GroupHeader {
                 header.put_u32_le(number);
             }
         }
-        self.checksum = checksum(bytes);
-        if let Some(mut place) = bytes.get_mut(CHECKSUM_AT..HEADER_LEN) {
+        let fields = crc32c(entries.bytes.get(..CHECKSUM_AT).unwrap_or_default());
+        let parts = entries.parts(HEADER_LEN);
+        self.checksum = parts.fold(fields, |checksum, part| crc32c_append(checksum, part));
+        if let Some(mut place) = entries.bytes.get_mut(CHECKSUM_AT..HEADER_LEN) {
             place.put_u32_le(self.checksum);
         }
-        pad(bytes);
+        let padding = entries.len().next_multiple_of(SECTOR) - entries.len();
+        entries.bytes.put_bytes(0, padding);
     }
 
     pub(super) fn new(salt: u64, sequence: u64, first: u64) -> Self {
@@ -161,13 +164,18 @@ pub(super) struct Entry<'a> {
     pub(super) record: &'a [u8],
 }
 
-/// Appends an event to a group; `encode` appends its record.
-pub(super) fn put_entry(bytes: &mut Vec<u8>, worker: u16, encode: impl FnOnce(&mut Vec<u8>)) {
+/// Appends an event to a group; `encode` appends its record but for the last `later` bytes of it.
+pub(super) fn put_entry(
+    bytes: &mut Vec<u8>,
+    worker: u16,
+    later: usize,
+    encode: impl FnOnce(&mut Vec<u8>),
+) {
     let start = bytes.len();
     bytes.put_u32_le(0);
     bytes.put_u16_le(worker);
     encode(bytes);
-    let len = u32::try_from(bytes.len() - start - ENTRY_LEN).unwrap_or(u32::MAX);
+    let len = u32::try_from(bytes.len() - start - ENTRY_LEN + later).unwrap_or(u32::MAX);
     if let Some(mut place) = bytes.get_mut(start..start + 4) {
         place.put_u32_le(len);
     }
@@ -227,6 +235,8 @@ impl Window {
         let end = offset + len as u64;
         if offset < self.start || end > self.start + self.count as u64 {
             if self.bytes.len() < len.max(WINDOW_LEN) {
+                // First away with the one that is too small: both would take the memory of two.
+                self.bytes = Vec::new();
                 self.bytes = vec![0; len.max(WINDOW_LEN)];
             }
             (self.start, self.count) = (offset, 0);
@@ -273,19 +283,20 @@ mod tests {
             notes in proptest::collection::vec(any::<u8>(), 0..40),
             flipped in any::<Option<prop::sample::Index>>(),
         ) {
-            let mut bytes = Vec::new();
-            GroupHeader::reserve(&mut bytes);
+            let mut entries = Entries::default();
+            GroupHeader::reserve(&mut entries);
             for record in &records {
-                put_entry(&mut bytes, 3, |bytes| bytes.extend_from_slice(record));
+                put_entry(&mut entries.bytes, 3, 0, |bytes| bytes.extend_from_slice(record));
             }
-            let events_len = bytes.len() - HEADER_LEN;
-            bytes.extend_from_slice(&notes);
-            let len = bytes.len();
+            let events_len = entries.len() - HEADER_LEN;
+            entries.bytes.extend_from_slice(&notes);
+            let len = entries.len();
             let mut header = GroupHeader::new(7, 8, 9);
             header.events = u32::try_from(records.len()).unwrap();
             header.events_len = u32::try_from(events_len).unwrap();
             header.notes_len = u32::try_from(notes.len()).unwrap();
-            header.write(&mut bytes);
+            header.write(&mut entries);
+            let mut bytes = entries.bytes;
             prop_assert_eq!(bytes.len() % SECTOR, 0);
             let is_whole = flipped.is_none();
             if let Some(at) = flipped {

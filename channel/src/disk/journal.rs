@@ -5,6 +5,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use crate::disk::{
+    entries::Entries,
     group::{GroupHeader, HEADER_LEN, SECTOR, SegmentHeader},
     settled::Settled,
     shelf::Shelf,
@@ -62,19 +63,13 @@ pub(super) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     /// Room for a header, then entries.
-    pub(super) bytes: Vec<u8>,
+    pub(super) entries: Entries,
     pub(super) events: u32,
 }
 
-/// Buffers above this are given back after use.
-const BUFFER_MAX: usize = 4 << 20;
-
 impl Draft {
     pub(super) fn clear(&mut self) {
-        if self.bytes.capacity() > BUFFER_MAX {
-            self.bytes = Vec::new();
-        }
-        GroupHeader::reserve(&mut self.bytes);
+        GroupHeader::reserve(&mut self.entries);
         self.events = 0;
     }
 }
@@ -114,30 +109,31 @@ impl Journal {
     /// Stores a group of events, and what was settled with it. When this returns, both survive a
     /// loss of power. Returns where the group lies.
     pub(super) fn append(&mut self, draft: &mut Draft) -> Result<Place, AppendError> {
-        let events_len = draft.bytes.len() - HEADER_LEN;
+        let entries = &mut draft.entries;
+        let (events_len, without_notes) = (entries.len() - HEADER_LEN, entries.bytes.len());
         if self.has_fresh() {
-            self.fresh.encode(&mut draft.bytes);
+            self.fresh.encode(&mut entries.bytes);
         }
         let is_small = draft.events == 0;
-        if self.end() + padded(draft.bytes.len()) > self.capacity {
+        if self.end() + padded(entries.len()) > self.capacity {
             // The new segment begins with all that is settled: the notes are in it already.
-            draft.bytes.truncate(HEADER_LEN + events_len);
-            self.roll(padded(draft.bytes.len()), is_small)?;
+            entries.bytes.truncate(without_notes);
+            self.roll(padded(entries.len()), is_small)?;
         }
         let salt = self.segments.last().map_or(0, |segment| segment.header.salt);
         let mut header = GroupHeader::new(salt, self.sequence, self.next);
         header.events = draft.events;
         header.events_len = length(events_len)?;
-        header.notes_len = length(draft.bytes.len() - HEADER_LEN - events_len)?;
-        header.write(&mut draft.bytes);
+        header.notes_len = length(entries.len() - HEADER_LEN - events_len)?;
+        header.write(entries);
         let place = self.place();
         let Some(active) = self.segments.last_mut() else {
             return Err(AppendError::Failed(io::Error::other("the log has no segment")));
         };
         // From here on a failure leaves it open what is on the disk: it must not be tried again.
-        active.file.write_at(&draft.bytes, active.len).map_err(AppendError::Failed)?;
+        entries.write(&*active.file, active.len).map_err(AppendError::Failed)?;
         active.file.sync_data().map_err(AppendError::Failed)?;
-        active.len += draft.bytes.len() as u64;
+        active.len += entries.len() as u64;
         active.unsettled += u64::from(draft.events);
         self.next += u64::from(draft.events);
         self.sequence += 1;
@@ -218,13 +214,13 @@ impl Journal {
         };
         let mut bytes = Vec::new();
         header.encode(&mut bytes);
-        let mut group = Vec::new();
+        let mut group = Entries::default();
         GroupHeader::reserve(&mut group);
-        self.settled.encode(&mut group);
+        self.settled.encode(&mut group.bytes);
         let mut snapshot = GroupHeader::new(header.salt, self.sequence, self.next);
         snapshot.notes_len = length(group.len() - HEADER_LEN)?;
         snapshot.write(&mut group);
-        bytes.append(&mut group);
+        bytes.append(&mut group.bytes);
         let least = bytes.len() as u64 + len;
         let name = file_name(header.sequence);
         let (file, capacity) = match self.take_space(&name, least.max(self.limits.segment_bytes)) {

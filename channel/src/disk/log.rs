@@ -49,6 +49,9 @@ pub struct Disk {
     threads: Mutex<Option<Threads>>,
 }
 
+/// The stack of each thread of a channel. Limits of memory count it whole.
+const STACK_BYTES: usize = 512 << 10;
+
 /// The threads of a channel, and how to know that they have ended.
 struct Threads {
     handles: Vec<JoinHandle<()>>,
@@ -90,7 +93,8 @@ impl Starter {
             drop(claim);
             drop(running);
         };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
+        let thread =
+            thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body);
         let thread = thread.map_err(OpenError::io("start a thread"))?;
         bell.hang(thread.thread());
         self.handles.push(thread);

@@ -1,6 +1,7 @@
 //! One worker's part of the log: events on their way to the disk, and stored ones that it may lend.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -15,8 +16,9 @@ use crate::{
     Batch, Beside, Event, Home, Lease, Position, PublishError, Reader,
     disk::{
         ack::{Ack, Acked},
+        entries::Entries,
         gauges::Gauges,
-        group::{ENTRY_LEN, put_entry},
+        group::ENTRY_LEN,
         settings::PENDING_BYTES_MAX,
     },
     record,
@@ -26,7 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Shard {
     gauges: Arc<Gauges>,
-    pending: Mutex<Pending>,
+    pending: Mutex<Line>,
     ready: SegQueue<Kept>,
     /// Bytes of it that were not lent before.
     ahead: AtomicUsize,
@@ -35,16 +37,40 @@ pub(super) struct Shard {
     reader: AtomicWaker,
 }
 
-/// Events on their way to the disk.
+/// Events on their way to the disk, in groups: each of them may be read back as a whole.
+#[derive(Debug, Default)]
+struct Line {
+    /// What goes first. The last group is empty, or there is none.
+    full: VecDeque<Pending>,
+    last: Pending,
+    /// Bytes of all of it.
+    bytes: usize,
+    /// Whether the writer has ended.
+    is_over: bool,
+}
+
+/// A group is not added to from this size on.
+const GROUP_BYTES_MAX: usize = 2 << 20;
+
+/// Places for events that an empty group keeps.
+const EVENTS_KEPT: usize = 1024;
+
+/// One worker's part of a group.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    /// As entries of a group.
-    pub(super) bytes: Vec<u8>,
+    pub(super) entries: Entries,
     /// With the shard that will lend it.
     pub(super) events: Vec<(Event, usize)>,
     pub(super) ack: Option<Arc<Ack>>,
-    /// Whether the writer has ended.
-    is_over: bool,
+}
+
+impl Pending {
+    /// Makes it empty, and small where it grew large.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.events.clear();
+        self.events.shrink_to(EVENTS_KEPT);
+    }
 }
 
 /// A stored event in memory.
@@ -74,7 +100,7 @@ impl Shard {
         })
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending> {
+    fn pending(&self) -> MutexGuard<'_, Line> {
         // A panic while a record is encoded would leave half an entry: the group ends there.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,18 +117,25 @@ impl Shard {
         if pending.is_over {
             return Err(PublishError::Down { reason: "it is closing".into() });
         }
-        if pending.bytes.len() + bytes > self.gauges.settings.pending_bytes_max {
+        if pending.bytes + bytes > self.gauges.settings.pending_bytes_max {
             return Err(self.gauges.full(PENDING_BYTES_MAX));
         }
-        let is_first = pending.events.is_empty();
-        let worker = u16::try_from(worker).unwrap_or_default();
-        for event in events {
-            put_entry(&mut pending.bytes, worker, |bytes| record::encode(&event, bytes));
-            let owner = owner(&event);
-            pending.events.push((event, owner));
+        let is_first = pending.bytes == 0;
+        pending.bytes += bytes;
+        let len = pending.last.entries.len();
+        if len > 0 && len + bytes > GROUP_BYTES_MAX {
+            let full = std::mem::take(&mut pending.last);
+            pending.full.push_back(full);
         }
-        let last = (pending.events.len() as u64).saturating_sub(1);
-        let acked = pending.ack.get_or_insert_default().publish(last);
+        let worker = u16::try_from(worker).unwrap_or_default();
+        let group = &mut pending.last;
+        for event in events {
+            group.entries.put(worker, &event);
+            let owner = owner(&event);
+            group.events.push((event, owner));
+        }
+        let last = (group.events.len() as u64).saturating_sub(1);
+        let acked = group.ack.get_or_insert_default().publish(last);
         drop(pending);
         if is_first {
             self.gauges.writer.ring();
@@ -110,14 +143,19 @@ impl Shard {
         Ok(acked)
     }
 
-    /// Takes what is on its way, in exchange for empty buffers.
+    /// Takes the next group that is on its way, in exchange for empty buffers.
     pub(super) fn take(&self, empty: &mut Pending) {
-        std::mem::swap(&mut *self.pending(), empty);
+        let mut pending = self.pending();
+        match pending.full.pop_front() {
+            Some(full) => *empty = full,
+            None => std::mem::swap(&mut pending.last, empty),
+        }
+        pending.bytes -= empty.entries.len();
     }
 
-    /// Takes what is on its way and nothing after it.
-    pub(super) fn take_last(&self) -> Pending {
-        std::mem::replace(&mut *self.pending(), Pending { is_over: true, ..Pending::default() })
+    /// Lets nothing more come.
+    pub(super) fn close(&self) {
+        self.pending().is_over = true;
     }
 
     /// Moves the positions that were settled to `positions`.

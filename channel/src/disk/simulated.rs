@@ -257,6 +257,11 @@ impl File for SimulatedFile {
         self.disk.lock().run(Operation::Write { file, offset, bytes })
     }
 
+    fn write_slices_at(&self, slices: &mut [io::IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.write_at(&bytes, offset)
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.lock().run(Operation::SetLen { file: self.name.clone(), len })
     }

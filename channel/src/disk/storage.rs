@@ -3,13 +3,16 @@
 use std::{
     fmt,
     fs::{self, OpenOptions},
-    io,
+    io::{self, IoSlice},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::{
+    fs::{FallocateFlags, fallocate, statvfs},
+    io::pwritev,
+};
 
 /// One folder of files.
 pub(super) trait Storage: fmt::Debug + Send + Sync {
@@ -42,6 +45,9 @@ pub(super) trait File: fmt::Debug + Send + Sync {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Writes slices one after the other; they are used up.
+    fn write_slices_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
 
     /// Makes the file longer, with space taken for it, or shorter.
     fn set_len(&self, len: u64) -> io::Result<()>;
@@ -121,6 +127,23 @@ impl File for RealFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    fn write_slices_at(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // Empty ones at the start would look as if nothing could be written.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            match pwritev(&self.0, slices, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    offset += count as u64;
+                    IoSlice::advance_slices(&mut slices, count);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

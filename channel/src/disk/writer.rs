@@ -23,6 +23,8 @@ use crate::{
 const NOTE_WAIT: Duration = Duration::from_millis(100);
 /// How long one woken publish may take to wake the others of its batch.
 const REST_WAIT: Duration = Duration::from_millis(1);
+/// Places for settled positions that are kept.
+const SETTLED_KEPT: usize = 4096;
 /// How often settled segments are looked at for deletion.
 const RECLAIM_WAIT: Duration = Duration::from_secs(60);
 
@@ -78,10 +80,9 @@ impl Writer {
             let is_ending = self.gauges.is_ending();
             for (shard, taken) in self.shards.iter().zip(&mut self.taken) {
                 if is_ending {
-                    *taken = shard.take_last();
-                } else {
-                    shard.take(taken);
+                    shard.close();
                 }
+                shard.take(taken);
             }
             let now = Instant::now();
             self.room.check(now);
@@ -91,7 +92,7 @@ impl Writer {
             if has_events || (is_note_due && self.journal.has_fresh()) {
                 self.store();
             }
-            if is_ending {
+            if is_ending && !has_events {
                 return self.wake_rest();
             }
             self.reclaim(now);
@@ -105,6 +106,7 @@ impl Writer {
         if self.gauges.has_settled.swap(false, Ordering::AcqRel) || is_ending {
             self.shards.iter().for_each(|shard| shard.take_settled(&mut self.settled));
             self.journal.settle(&mut self.settled);
+            self.settled.shrink_to(SETTLED_KEPT);
             self.note_at.get_or_insert(now + NOTE_WAIT);
             self.gauges.needed.store(self.journal.needed_bytes(), Ordering::Relaxed);
         }
@@ -133,7 +135,7 @@ impl Writer {
         self.note_at = None;
         self.draft.clear();
         for taken in &self.taken {
-            self.draft.bytes.extend_from_slice(&taken.bytes);
+            self.draft.entries.append(&taken.entries);
             self.draft.events += u32::try_from(taken.events.len()).unwrap_or(u32::MAX);
         }
         if let Some(reason) = self.gauges.failed() {
@@ -141,10 +143,12 @@ impl Writer {
             return self.refuse(&error);
         }
         let stored = self.journal.append(&mut self.draft);
+        // It must not hold on to the data of events that are gone.
+        self.draft.entries.clear();
         match stored {
             Ok(place) => {
                 let end = self.journal.next;
-                let bytes: usize = self.taken.iter().map(|taken| taken.bytes.len()).sum();
+                let bytes: usize = self.taken.iter().map(|taken| taken.entries.len()).sum();
                 self.gauges.needed.store(self.journal.needed_bytes(), Ordering::Relaxed);
                 self.gauges.pending.fetch_sub(bytes, Ordering::Relaxed);
                 let ahead = self.gauges.ahead.load(Ordering::Relaxed);
@@ -193,7 +197,7 @@ impl Writer {
                 }
                 position += 1;
             }
-            shrink(&mut taken.bytes);
+            taken.clear();
             if let Some(ack) = taken.ack.take() {
                 if is_live {
                     self.shards.iter().for_each(|shard| shard.wake());
@@ -207,9 +211,8 @@ impl Writer {
 
     fn refuse(&mut self, error: &PublishError) {
         for taken in &mut self.taken {
-            self.gauges.dismiss(taken.events.len(), taken.bytes.len());
-            taken.events.clear();
-            shrink(&mut taken.bytes);
+            self.gauges.dismiss(taken.events.len(), taken.entries.len());
+            taken.clear();
             if let Some(ack) = taken.ack.take() {
                 ack.answer(Err(error.clone()));
                 ack.wake_rest();
@@ -241,15 +244,5 @@ fn keep(shards: &[Arc<Shard>], event: Event, owner: usize, position: u64) {
     if let Some(shard) = shards.get(owner) {
         let ahead = event.cost();
         shard.keep(Kept { event, position, redelivered: false, ahead });
-    }
-}
-
-/// Buffers above this are given back after use.
-const BUFFER_MAX: usize = 1 << 20;
-
-fn shrink(bytes: &mut Vec<u8>) {
-    bytes.clear();
-    if bytes.capacity() > BUFFER_MAX {
-        *bytes = Vec::new();
     }
 }

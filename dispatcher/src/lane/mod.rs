@@ -107,6 +107,7 @@ impl Lane {
             is_parked: false,
             stopping: false,
             is_pressed: false,
+            is_flooded: false,
             pace: 0.0,
             blocked_until: None,
             timer: None,
@@ -175,6 +176,9 @@ impl Lane {
         state.sate(&trigger);
         if std::mem::take(&mut state.is_pressed) {
             self.worker.press(false);
+        }
+        if std::mem::take(&mut state.is_flooded) {
+            self.worker.flood(false);
         }
         if let Some(borrower) = state.borrower.take() {
             borrower.abort();
@@ -369,10 +373,17 @@ impl Lane {
             && state.pace <= PRESSED_PACE_MAX
             && state.blocked_until.is_none()
             && state.doomed.is_empty();
-        let is_pressed = is_behind || state.leaving.len() >= overflow::LEAVING_PRESSED;
+        let leaving = state.leaving.len();
+        let is_pressed = is_behind || leaving >= overflow::LEAVING_PRESSED;
         if is_pressed != state.is_pressed {
             state.is_pressed = is_pressed;
             self.worker.press(is_pressed);
+        }
+        let is_flooded = leaving >= overflow::LEAVING_FLOODED
+            || (state.is_flooded && leaving >= overflow::LEAVING_PRESSED);
+        if is_flooded != state.is_flooded {
+            state.is_flooded = is_flooded;
+            self.worker.flood(is_flooded);
         }
     }
 

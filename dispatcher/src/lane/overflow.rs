@@ -16,14 +16,20 @@ use crate::{Trigger, dead_letter::Reason};
 /// Most entries that are stored in one go.
 const BATCH_EVENTS: usize = 256;
 
-/// Most bytes of their events.
-const BATCH_BYTES: usize = 4 << 20;
+/// Most bytes of their events, but for the last one. Storage has the batches of all workers at once.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Places for entries on their way that are kept when none are.
+const PLACES_KEPT: usize = 1024;
 
 /// How long to wait before entries that could not be stored are tried again.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Entries on their way into the overflow from which on the worker takes producers' events more slowly.
 pub(super) const LEAVING_PRESSED: usize = 512;
+
+/// Such entries from which on it takes them only as fast as they are stored.
+pub(super) const LEAVING_FLOODED: usize = 4096;
 
 impl Lane {
     /// Lets an entry that was counted as waiting go into the overflow. The caller has counted it out
@@ -111,6 +117,7 @@ impl Lane {
             let (batch, overflow) = {
                 let mut state = self.state.borrow_mut();
                 let batch = take_batch(&mut state.leaving);
+                give_room_back(&mut state.leaving);
                 state.storing = batch.len();
                 state.mover = !batch.is_empty();
                 (batch, Arc::clone(&self.trigger.borrow().overflow))
@@ -137,6 +144,7 @@ impl Lane {
         match stored {
             Ok(()) => {
                 batch.into_iter().for_each(Entry::done);
+                self.feel_pressure(&mut state);
                 true
             }
             Err(PublishError::TooLarge { size, limit }) => {
@@ -293,6 +301,13 @@ fn take_batch(leaving: &mut VecDeque<Entry>) -> Vec<Entry> {
         batch.push(entry);
     }
     batch
+}
+
+/// Places that were needed for a while are given back.
+fn give_room_back(leaving: &mut VecDeque<Entry>) {
+    if leaving.capacity() > PLACES_KEPT.max(leaving.len() * 4) {
+        leaving.shrink_to(PLACES_KEPT.max(leaving.len() * 2));
+    }
 }
 
 fn put_first(leaving: &mut VecDeque<Entry>, mut first: VecDeque<Entry>) {

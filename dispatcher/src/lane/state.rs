@@ -65,6 +65,8 @@ pub(super) struct State {
     pub(super) stopping: bool,
     /// Whether events wait because the worker takes them in faster than it delivers.
     pub(super) is_pressed: bool,
+    /// Whether more is on its way into the overflow than memory should hold.
+    pub(super) is_flooded: bool,
     /// What an attempt takes on average, in seconds.
     pub(super) pace: f64,
     /// When what blocks the next entry is over, if time alone ends it.

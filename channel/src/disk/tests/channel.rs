@@ -346,3 +346,24 @@ async fn keys_stay_together_after_a_restart() {
     assert_eq!(channel.depth().events, 0);
     end(channel).await;
 }
+
+#[tokio::test]
+async fn large_events_go_in_several_groups_and_are_all_found_again() {
+    let disk = Simulated::new();
+    let channel = open(&disk, SETTINGS(), &Budget::new(64 << 20));
+    let publishes: Vec<_> = (0..10)
+        .map(|number| channel.publish(0, Batch::from_iter([event(number, 700 << 10)])))
+        .collect();
+    for (place, publish) in publishes.into_iter().enumerate() {
+        assert_eq!(publish.await.unwrap().0, place as u64);
+    }
+    end(channel).await;
+    let channel = open(&disk, SETTINGS(), &Budget::new(64 << 20));
+    let mut reader = channel.reader(0);
+    for expected in 0..10 {
+        let lease = next(&mut *reader).await;
+        assert_eq!(lease.event(), &event(expected, 700 << 10));
+        lease.settle();
+    }
+    end(channel).await;
+}

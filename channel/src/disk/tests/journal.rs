@@ -39,7 +39,7 @@ fn append(
     draft.clear();
     for position in journal.next..journal.next + count {
         let record = record(position, random.usize(0..900));
-        put_entry(&mut draft.bytes, 0, |bytes| bytes.extend_from_slice(&record));
+        put_entry(&mut draft.entries.bytes, 0, 0, |bytes| bytes.extend_from_slice(&record));
         draft.events += 1;
     }
     journal.append(&mut draft).map(drop)
@@ -152,7 +152,7 @@ fn a_torn_last_page_is_cut() {
     let file = disk.open(name).unwrap();
     let mut draft = Draft::default();
     draft.clear();
-    put_entry(&mut draft.bytes, 0, |bytes| bytes.resize(bytes.len() + 3000, 7));
+    put_entry(&mut draft.entries.bytes, 0, 0, |bytes| bytes.resize(bytes.len() + 3000, 7));
     draft.events = 1;
     let mut other = found.journal;
     other.append(&mut draft).unwrap();

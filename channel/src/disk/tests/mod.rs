@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::{Data, Draft, Event, SpecVersion};
 
 /// An event whose `id` is a number and whose data has this many bytes.
-fn event(number: u64, len: usize) -> Event {
+pub(super) fn event(number: u64, len: usize) -> Event {
     let mut draft = Draft::new(SpecVersion::V10);
     for (name, value) in [("id", &*number.to_string()), ("source", "/s"), ("type", "t")] {
         draft.push_wire(name, value.as_bytes()).unwrap();

@@ -16,8 +16,8 @@ use crate::{
         space::Room,
         storage::Storage,
         waiting::{
-            database::{Change, Database},
-            row,
+            database::{Change, Database, Stored},
+            row::{self, Row},
         },
     },
 };
@@ -43,7 +43,7 @@ fn put(trigger: &str, number: u64, len: usize) -> Change {
     let at = clock::now();
     let history = bytes::Bytes::new();
     let envelope = Envelope { attempts: 1, first_at: at, put_at: at, due_at: at, history };
-    let rows = vec![(clock::to_micros(at), row::encode(&event(number, len), &envelope))];
+    let rows = vec![(clock::to_micros(at), Row::new(&event(number, len), &envelope))];
     Change::Put { trigger: trigger.into(), rows }
 }
 
@@ -57,8 +57,8 @@ fn waiting(database: &Database, trigger: &str) -> BTreeSet<u64> {
     let mut ordered = BTreeSet::new();
     database.by_sequence(trigger, 0, |_, row| ordered.insert(id(row))).unwrap();
     let mut due = BTreeSet::new();
-    let visit = |_, _, row: &dyn Fn() -> Result<Option<Vec<u8>>, redb::Error>| {
-        Ok(due.insert(id(&row()?.unwrap())))
+    let visit = |_, _, row: &dyn Fn() -> Result<Option<Stored>, redb::Error>| {
+        Ok(due.insert(id(row()?.unwrap().value())))
     };
     database.by_due(trigger, u64::MAX, visit).unwrap();
     assert_eq!(ordered, due);
@@ -90,7 +90,9 @@ fn run(seed: u64) -> (Simulated, BTreeMap<usize, Truth>) {
         });
         for (sequence, change) in (database.next()..).zip(&changes) {
             let Change::Put { rows, .. } = change else { unreachable!() };
-            let (draft, _) = row::decode(&rows[0].1).unwrap();
+            let mut row = vec![0; rows[0].1.len()];
+            rows[0].1.write(&mut row);
+            let (draft, _) = row::decode(&row).unwrap();
             sequences.insert(sequence, draft.get("id").unwrap().parse().unwrap());
         }
         let trigger = ["n/a", "n/b"][random.usize(..2)];

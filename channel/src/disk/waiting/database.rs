@@ -5,8 +5,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use redb::{
-    Database as Redb, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
-    WriteTransaction,
+    AccessGuard, Database as Redb, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    TableError, WriteTransaction,
 };
 
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
         OpenError,
         space::Room,
         storage::Storage,
-        waiting::{backend::Backend, row},
+        waiting::{
+            backend::Backend,
+            row::{self, Row},
+        },
     },
 };
 
@@ -33,6 +36,9 @@ const GENERAL: &str = "";
 type Rows<'a> = Table<'a, u64, &'static [u8]>;
 type Dues<'a> = Table<'a, (u64, u64), ()>;
 
+/// A row where the database has it.
+pub(in crate::disk) type Stored = AccessGuard<'static, &'static [u8]>;
+
 fn rows_of(name: &str) -> TableDefinition<'_, u64, &'static [u8]> {
     TableDefinition::new(name)
 }
@@ -47,7 +53,7 @@ pub(in crate::disk) enum Change {
     /// Puts rows with their due times; answered with the last one's sequence.
     Put {
         trigger: Arc<str>,
-        rows: Vec<(u64, Vec<u8>)>,
+        rows: Vec<(u64, Row)>,
     },
     Amend {
         trigger: Arc<str>,
@@ -251,7 +257,7 @@ impl Database {
         mut visit: impl FnMut(
             u64,
             u64,
-            &dyn Fn() -> Result<Option<Vec<u8>>, redb::Error>,
+            &dyn Fn() -> Result<Option<Stored>, redb::Error>,
         ) -> Result<bool, redb::Error>,
     ) -> Result<Option<u64>, redb::Error> {
         let read = self.db.begin_read()?;
@@ -267,7 +273,7 @@ impl Database {
             if due > due_max {
                 return Ok(Some(due));
             }
-            let row = || Ok(rows.get(sequence)?.map(|row| row.value().to_vec()));
+            let row = || Ok(rows.get(sequence)?);
             if !visit(due, sequence, &row)? {
                 return Ok(Some(due));
             }
@@ -399,7 +405,7 @@ impl Edit {
         match change {
             Change::Put { rows: put, .. } => {
                 for (due, row) in put {
-                    rows.insert(self.next, &row[..])?;
+                    row.write(rows.insert_reserve(self.next, row.len())?.as_mut());
                     dues.insert((*due, self.next), ())?;
                     self.add(row.len());
                     self.next += 1;

@@ -60,7 +60,7 @@ pub(super) async fn answer(answered: oneshot::Receiver<Answer>) -> Answer {
 impl Overflow for DiskOverflow {
     fn put(&self, waiting: Vec<Waiting>) -> Publish {
         let row = |one: &Waiting| {
-            (to_micros(one.envelope.due_at), row::encode(&one.event, &one.envelope))
+            (to_micros(one.envelope.due_at), row::Row::new(&one.event, &one.envelope))
         };
         let rows: Vec<_> = waiting.iter().map(row).collect();
         let bytes = rows.iter().map(|(_, row)| row.len()).sum();

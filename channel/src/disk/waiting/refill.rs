@@ -97,8 +97,8 @@ fn by_due(
         }
         drop(state);
         let Some(row) = row()? else { return Ok(true) };
-        match take(database, budget, sequence, &row) {
-            Ok(Some(found)) => queue.keep(due, sequence, found, row.len()),
+        match take(database, budget, sequence, row.value()) {
+            Ok(Some(found)) => queue.keep(due, sequence, found, row.value().len()),
             Ok(None) => is_short = true,
             Err(error) => trouble = Some(RefillError::Row(sequence, error)),
         }

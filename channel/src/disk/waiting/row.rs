@@ -15,13 +15,42 @@ pub(in crate::disk) enum RowError {
     Invalid(#[from] Invalid),
 }
 
-/// Envelope length 4, envelope, record.
-pub(in crate::disk) fn encode(event: &Event, envelope: &Envelope) -> Vec<u8> {
-    let envelope = envelope.encode();
-    let mut row = Vec::with_capacity(4 + envelope.len() + record::encoded_len(event));
-    put_envelope(&mut row, &envelope);
-    record::encode(event, &mut row);
-    row
+/// Data from this size on is copied once, into its place in the database.
+const LARGE_MIN: usize = 16 << 10;
+
+/// A row on its way: large data is where the event has it.
+#[derive(Clone, Debug)]
+pub(in crate::disk) struct Row {
+    head: Vec<u8>,
+    data: Bytes,
+}
+
+impl Row {
+    /// Envelope length 4, envelope, record.
+    pub(in crate::disk) fn new(event: &Event, envelope: &Envelope) -> Self {
+        let data = event.data().map(|data| &data.bytes).filter(|data| data.len() >= LARGE_MIN);
+        let data = data.cloned().unwrap_or_default();
+        let envelope = envelope.encode();
+        let len = 4 + envelope.len() + record::encoded_len(event) - data.len();
+        let mut head = Vec::with_capacity(len);
+        put_envelope(&mut head, &envelope);
+        if data.is_empty() {
+            record::encode(event, &mut head);
+        } else {
+            record::encode_head(event, &mut head);
+        }
+        Self { head, data }
+    }
+
+    pub(in crate::disk) fn len(&self) -> usize {
+        self.head.len() + self.data.len()
+    }
+
+    /// Writes it to its place, which is as long as it is.
+    pub(in crate::disk) fn write(&self, mut place: &mut [u8]) {
+        place.put_slice(&self.head);
+        place.put_slice(&self.data);
+    }
 }
 
 fn put_envelope(row: &mut Vec<u8>, envelope: &[u8]) {
