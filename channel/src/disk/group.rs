@@ -99,7 +99,7 @@ impl GroupHeader {
         }
         let fields = crc32c(entries.bytes.get(..CHECKSUM_AT).unwrap_or_default());
         let parts = entries.parts(HEADER_LEN);
-        self.checksum = parts.fold(fields, |checksum, part| crc32c_append(checksum, part));
+        self.checksum = parts.fold(fields, crc32c_append);
         if let Some(mut place) = entries.bytes.get_mut(CHECKSUM_AT..HEADER_LEN) {
             place.put_u32_le(self.checksum);
         }
