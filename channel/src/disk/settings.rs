@@ -28,7 +28,7 @@ pub struct DiskSettings {
     /// Most bytes of stored events that are kept in memory before they are lent; others are read
     /// from the log. Default 16 MiB.
     pub read_ahead_bytes_max: usize,
-    /// Memory for pages of the database of what waits. Default 4 MiB.
+    /// Memory for pages of the database of what waits. Default 2 MiB.
     pub cache_bytes: usize,
 }
 
@@ -50,7 +50,7 @@ impl Default for DiskSettings {
             segment_bytes: 64 << 20,
             pending_bytes_max: 32 << 20,
             read_ahead_bytes_max: 16 << 20,
-            cache_bytes: 4 << 20,
+            cache_bytes: 2 << 20,
         }
     }
 }

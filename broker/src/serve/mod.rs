@@ -1,13 +1,12 @@
 //! `catchment serve`: puts the process together, runs it, and takes it down in order.
 
+mod ending;
+
 use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     thread::JoinHandle,
     time::{Duration, SystemTime},
 };
@@ -18,7 +17,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior},
+    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,14 +33,13 @@ use crate::{
     manifest::{self, Manifests, Snapshot},
     spec::ChannelKind,
     telemetry,
-    worker::{self, Command, Shared, Unanswered},
+    worker::{self, Command, Shared},
 };
+
+use ending::{Ending, end};
 
 /// Threads for everything that is not an event's path.
 const CONTROL_THREADS: usize = 2;
-
-/// How often a process that ends looks whether everything has reached its end.
-const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How often dead letters are looked over for those whose retention has ended.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
@@ -51,9 +49,6 @@ const STORAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the start waits for channels to open; others are opened beside the rest.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Ids of events that are named when they are lost.
-const LOST_IDS_MAX: usize = 100;
 
 /// What a second signal ends the process with: whether anything was left is not known then.
 const LEFT_AT_ONCE: i32 = 3;
@@ -284,62 +279,6 @@ impl Process {
     }
 }
 
-/// What of the process has to come to an end.
-struct Ending {
-    control: Arc<Control>,
-    controller: Controller,
-    draining: Arc<AtomicBool>,
-    drain: config::Drain,
-    stops: [CancellationToken; 3],
-    tasks: JoinSet<()>,
-    workers: Vec<JoinHandle<io::Result<()>>>,
-}
-
-async fn end(mut ending: Ending) -> Result<(), Failure> {
-    let control = &ending.control;
-    let left = drain(control, &ending.draining, ending.drain).await;
-    let lost = lost_ids(control, left).await;
-    let dead_letters = dead_letters(control);
-    ending.stops.iter().for_each(CancellationToken::cancel);
-    while ending.tasks.join_next().await.is_some() {}
-    let workers = ending.workers;
-    let joined = tokio::task::spawn_blocking(move || {
-        workers.into_iter().filter_map(|worker| worker.join().err()).count()
-    })
-    .await;
-    let waiting = waiting(control);
-    ending.controller.end().await;
-    if joined.unwrap_or(1) > 0 {
-        return Err(Failure::Failed("a worker ended with a panic".to_owned()));
-    }
-    if dead_letters > 0 {
-        tracing::warn!(dead_letters, "dead letters were kept in memory and go with the process");
-    }
-    if waiting > 0 {
-        tracing::info!(events = waiting, "events are stored and go on when the process is back");
-    }
-    if left == 0 {
-        tracing::info!("every event reached its end");
-        return Ok(());
-    }
-    tracing::error!(events = left, ids = ?lost, "events are lost: they had not reached their end");
-    Err(Failure::Lost(format!("{left} events had not reached their end")))
-}
-
-/// Dead letters that go with the process, of all brokers.
-fn dead_letters(control: &Control) -> usize {
-    let inventory = control.inventory.load();
-    let brokers = inventory.delivering().filter(|broker| !broker.fanout.outlives);
-    brokers.map(|broker| broker.fanout.dead_letters.held().0).sum()
-}
-
-/// Events that are stored and outlive the process.
-fn waiting(control: &Control) -> usize {
-    let inventory = control.inventory.load_full();
-    let brokers = inventory.delivering().filter(|broker| broker.fanout.outlives);
-    brokers.map(BrokerState::stored).sum()
-}
-
 /// What all workers are given.
 fn shared(settings: &Settings) -> Shared {
     let limits = &settings.ingress;
@@ -378,68 +317,6 @@ fn broken_storage(control: &Control) -> Option<String> {
         }
         broker.channel.failure().map(|why| format!("broker {name}: {why}"))
     })
-}
-
-/// Waits until nothing is left or the time is over. Returns what is left.
-async fn drain(control: &Control, draining: &AtomicBool, drain: config::Drain) -> usize {
-    control.set_ending();
-    // Load balancers go on sending for a while: `/readyz` already says no.
-    tokio::time::sleep(drain.lag).await;
-    draining.store(true, Ordering::Release);
-    // What outlives the process is not lent any more: it goes on after the next start.
-    let inventory = control.inventory.load_full();
-    let brokers = inventory.delivering();
-    brokers.filter(|broker| broker.fanout.outlives).for_each(|broker| broker.channel.close());
-    for worker in control.workers() {
-        if worker.send(Command::Stop).await.is_err() {
-            tracing::error!("a worker has ended");
-        }
-    }
-    let deadline = Instant::now() + drain.timeout;
-    let mut quiet = 0;
-    loop {
-        let left = pending(control).await;
-        // An event may be between two hands, as a reply is: look twice before it is over.
-        quiet = if left == 0 { quiet + 1 } else { 0 };
-        if quiet == 2 || Instant::now() >= deadline {
-            return left;
-        }
-        tokio::time::sleep(DRAIN_POLL).await;
-    }
-}
-
-/// Events that have not reached their end: stored and not settled, or in a lane. Of brokers whose
-/// events outlive the process, those under way or on their way into storage.
-async fn pending(control: &Control) -> usize {
-    let inventory = control.inventory.load_full();
-    let stored = |outlives: bool| -> usize {
-        let brokers = inventory.delivering();
-        let brokers = brokers.filter(|broker| broker.fanout.outlives == outlives);
-        brokers.map(BrokerState::stored).sum()
-    };
-    let stored = stored(false);
-    let answers = control.ask_all(|reply| Command::Pending { reply }).await;
-    let in_lanes = answers.into_iter().map(|answer| match answer {
-        Ok(pending) => pending,
-        // What it has in hand is not known: it is not over yet.
-        Err(Unanswered::Late) => 1,
-        Err(Unanswered::Gone(_)) => 0,
-    });
-    stored.max(in_lanes.sum())
-}
-
-/// Ids of events that wait, for a last word on them.
-async fn lost_ids(control: &Control, left: usize) -> Vec<String> {
-    let mut ids = Vec::new();
-    if left == 0 {
-        return ids;
-    }
-    for worker in control.workers() {
-        let limit = LOST_IDS_MAX.saturating_sub(ids.len());
-        let more = worker.ask(|reply| Command::WaitingIds { limit, reply }).await;
-        ids.extend(more.unwrap_or_default());
-    }
-    ids
 }
 
 fn open(paths: &[PathBuf]) -> Result<Manifests, Failure> {
