@@ -42,7 +42,7 @@ async fn order_over_a_restart(on: Backing) {
     });
     // One producer: the order of its requests is the order of the events.
     let flowing = running.load(load.producers(1).per_second(rate));
-    ordered.receives(events / 4, SOON).await;
+    ordered.receives(40, SOON).await;
     if matches!(on, Backing::Nats(_)) {
         // After a kill, JetStream lends what is new before what the dead process held.
         running.program.terminate();
@@ -56,7 +56,8 @@ async fn order_over_a_restart(on: Backing) {
     running.program.exit(Duration::from_secs(40)).await;
     running.program.start_again().await;
     flowing.finish().await;
-    running.ended(HEALED).await;
+    // In the long form every key has minutes of waits before it.
+    running.ended(HEALED * pick(1, 5)).await;
     let accepted = running.oracle.ledger.accepted();
     let evidence = running.evidence().await;
     assert_eq!(evidence.letters.len(), 0, "{:?}", evidence.letters.first());
