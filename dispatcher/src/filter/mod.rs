@@ -20,6 +20,8 @@
 //! - It compares the media type, which it has lower-cased, with the filter's value as written. Here
 //!   the case of neither matters.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod attribute;
 mod compile;
 mod needs;
