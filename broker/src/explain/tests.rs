@@ -43,7 +43,10 @@ fn of_very_many_triggers_those_that_want_the_event_are_in_the_answer() {
     assert_eq!(explained.triggers.len(), TRIGGERS_MAX);
     assert!(explained.triggers.last().unwrap().matches);
     let text = explained.to_string();
-    assert!(text.starts_with("1 of 1500 triggers wants the event 1 (1499 from /s)\n"), "{text}");
+    assert!(
+        text.starts_with("event 1 (type 1499, source /s) is wanted by 1 of 1500 triggers\n"),
+        "{text}"
+    );
     assert!(text.ends_with("500 more triggers are not shown: ask for one by its name\n"));
 }
 
@@ -61,7 +64,7 @@ fn trees_that_would_grow_the_answer_beyond_its_bound_are_left_out() {
 #[test]
 fn why_a_trigger_is_not_ready_stands_below_what_it_wants() {
     let explained = explain(&["type = 'a'".to_owned()], &event("a"));
-    let expected = "1 of 1 trigger wants the event 1 (a from /s)\n
+    let expected = "event 1 (type a, source /s) is wanted by 1 of 1 trigger\n
 default/t00000 of broker default/default wants it
   [+] spec.filters[0].cesql: type = 'a' is true: type is \"a\"
   not ready, so every event passes it by: BrokerNotReady: it is opened

@@ -7,15 +7,15 @@ use super::{Explained, ExplainedTrigger};
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { event, total, matched, omitted, triggers } = self;
-        let wants = if *matched == 1 { "wants" } else { "want" };
         let counted = if *total == 1 { "trigger" } else { "triggers" };
         let (id, ty, source) = (&event.id, &event.ty, &event.source);
-        writeln!(f, "{matched} of {total} {counted} {wants} the event {id} ({ty} from {source})")?;
+        write!(f, "event {id} (type {ty}, source {source}) is wanted by ")?;
+        writeln!(f, "{matched} of {total} {counted}")?;
         for trigger in triggers {
             write!(f, "\n{trigger}")?;
         }
         if *omitted > 0 {
-            writeln!(f, "\n{omitted} more {counted} are not shown: ask for one by its name")?;
+            writeln!(f, "\n{omitted} more triggers are not shown: ask for one by its name")?;
         }
         Ok(())
     }

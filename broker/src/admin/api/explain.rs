@@ -235,7 +235,7 @@ mod tests {
         ];
         let reply = ask("/api/v1/explain?trigger=default/broken", &binary, "hello").await;
         assert_eq!(reply.media(), "text/plain; charset=utf-8");
-        let expected = "0 of 1 trigger want the event e1 (b from /s)\n
+        let expected = "event e1 (type b, source /s) is wanted by 0 of 1 trigger\n
 default/broken of broker default/default does not want it
   [-] spec.filter.attributes: type is \"b\", must be \"a\"
   not ready, so every event passes it by: SubscriberUnresolved: spec.subscriber: is required
