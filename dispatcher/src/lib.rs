@@ -40,7 +40,7 @@
 //!
 //! # Reading order
 //!
-//! [`Worker::read`] (the loop), [`filter`], [`cesql`] and [`route`] (who wants it), [`explain`] (why), `lanes` and [`lane`] (when, and
+//! [`Worker::read`] (the loop), [`filter`], [`cesql`] and [`route`] (who wants it), [`explain`](mod@explain) (why), `lanes` and [`lane`] (when, and
 //! what waits in the overflow), [`delivery`] (one event, one subscriber) with `outcome` and `retry`,
 //! [`http`] (the request), [`reply`], [`dead_letter`], `notes` (what is kept of a trigger in the
 //! ledger). What users write is in `spec`, what it comes to in `plan`.
