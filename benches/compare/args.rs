@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Triggers in the row of which one matches
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) triggers: u32,
+    /// Triggers in the row of which one matches by an expression of CloudEvents SQL
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) expressions: u32,
     /// Worker threads of each server [default: one a core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: Option<u16>,
@@ -38,7 +41,7 @@ pub(crate) struct Args {
     /// CATCHMENT_KAFKA_BOOTSTRAP_SERVERS and CATCHMENT_NATS_URL)
     #[arg(long, value_enum, default_value_t = Channel::Memory)]
     pub(crate) channel: Channel,
-    /// The comparisons to make [default: fan-out,triggers; with --channel: channel]
+    /// The comparisons to make [default: fan-out,triggers,expressions; with --channel: channel]
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<Comparison>,
     /// How often to try a run during which other processes took more than 0.2 cores
@@ -76,7 +79,7 @@ impl Args {
     pub(crate) fn comparisons(&self) -> &[Comparison] {
         match self.only.as_slice() {
             [] if self.channel != Channel::Memory => &[Comparison::Channel],
-            [] => &[Comparison::FanOut, Comparison::Triggers],
+            [] => &[Comparison::FanOut, Comparison::Triggers, Comparison::Expressions],
             only => only,
         }
     }
@@ -106,6 +109,8 @@ pub(crate) enum Comparison {
     FanOut,
     /// many triggers of which one matches / one trigger
     Triggers,
+    /// many triggers of which one matches / one trigger, their filters expressions
+    Expressions,
     /// catchment with --channel / catchment in memory
     Channel,
     /// bare hyper / bare hyper: what the method cannot tell apart

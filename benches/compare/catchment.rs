@@ -64,6 +64,9 @@ pub(crate) enum Routes {
     All,
     /// So many triggers; the first wants the event, the others its type from another source.
     OneOf(u32),
+    /// So many triggers whose filters are expressions; the first wants the event, the others types of
+    /// their own.
+    Expressions(u32),
     /// So many triggers, each of which wants a type of its own.
     Each(u32),
 }
@@ -146,6 +149,8 @@ fn last_lines(log: &Path) -> String {
 
 struct Trigger {
     ty: String,
+    /// Whether it says so in CloudEvents SQL.
+    is_expression: bool,
     source: String,
     sink: SocketAddr,
 }
@@ -157,6 +162,7 @@ impl Routes {
     fn triggers(self, sinks: &[SocketAddr]) -> Vec<Trigger> {
         let trigger = |ty: u32, source: &str, sink: &SocketAddr| Trigger {
             ty: support::ty(ty.into()),
+            is_expression: matches!(self, Self::Expressions(_)),
             source: source.to_owned(),
             sink: *sink,
         };
@@ -169,7 +175,7 @@ impl Routes {
                     _ => trigger(number % TYPES, &format!("/apis/v1/sources/{number}"), sink),
                 })
                 .collect(),
-            Self::Each(count) => (0..count)
+            Self::Each(count) | Self::Expressions(count) => (0..count)
                 .zip(sinks.iter().cycle())
                 .map(|(number, sink)| trigger(number, support::SOURCE, sink))
                 .collect(),
@@ -209,13 +215,17 @@ fn write_manifests(folder: &Path, channel: Channel, triggers: &[Trigger]) -> Res
     let mut number = 0;
     for (file, triggers) in triggers.chunks(TRIGGERS_A_FILE).enumerate() {
         let mut text = String::new();
-        for Trigger { ty, source, sink } in triggers {
+        for Trigger { ty, is_expression, source, sink } in triggers {
+            let filter = if *is_expression {
+                format!("filters:\n  - cesql: type = '{ty}' AND source LIKE '{source}%'")
+            } else {
+                format!("filter:\n    attributes:\n      type: {ty}\n      source: {source}")
+            };
             write!(
                 text,
                 "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\n\
                  metadata:\n  name: bench-{number}\n  namespace: default\n\
-                 spec:\n  broker: default\n  filter:\n    attributes:\n      \
-                 type: {ty}\n      source: {source}\n  \
+                 spec:\n  broker: default\n  {filter}\n  \
                  subscriber:\n    uri: http://{sink}/\n"
             )?;
             number += 1;

@@ -51,6 +51,9 @@ impl fmt::Display for Row {
             Server::Catchment(Routes::OneOf(count), _) => {
                 write!(f, "catchment, 1 of {count} matches")
             }
+            Server::Catchment(Routes::Expressions(count), _) => {
+                write!(f, "catchment, 1 of {count} expressions matches")
+            }
             Server::Catchment(Routes::Each(count), _) => write!(f, "catchment, {count} triggers"),
         }
     }
@@ -116,6 +119,18 @@ pub(crate) fn pairs(args: &Args) -> Vec<Pair> {
                 figure: Figure::Cpu,
                 reach: Some(TRIGGERS_REACH),
             }),
+            Comparison::Expressions => {
+                let row = |count| Row {
+                    server: Server::Catchment(Routes::Expressions(count), Channel::Memory),
+                    ..Row::catchment(1)
+                };
+                pairs.push(Pair {
+                    above: row(args.expressions),
+                    below: row(1),
+                    figure: Figure::Cpu,
+                    reach: Some(TRIGGERS_REACH),
+                });
+            }
             Comparison::Channel => pairs.push(Pair {
                 above: Row {
                     server: Server::Catchment(Routes::All, args.channel),

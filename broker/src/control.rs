@@ -98,6 +98,27 @@ pub struct TriggerState {
     pub running: Result<Arc<Trigger>, NotReady>,
     /// Who paused it, if somebody did.
     pub paused: Option<PausedBy>,
+    /// Whose dead letter sink holds for it, if there is one.
+    pub sink_from: Option<SinkFrom>,
+}
+
+/// Whose manifest names a trigger's dead letter sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkFrom {
+    /// The trigger's.
+    Trigger,
+    /// Its broker's, for want of one of its own.
+    Broker,
+}
+
+impl SinkFrom {
+    /// The name that users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trigger => "trigger",
+            Self::Broker => "broker",
+        }
+    }
 }
 
 /// Who wants a trigger to deliver nothing for now.

@@ -46,7 +46,7 @@
 //! ```
 //!
 //! Specs stand in [`spec`] and [`dispatcher::TriggerSpec`]; [`check`] says all that is wrong with
-//! them without running anything.
+//! them, and [`explain`] what would become of an event, without running anything.
 //!
 //! # Reading order of the rest
 //!
@@ -63,6 +63,7 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod display;
+pub mod explain;
 pub mod ingress;
 pub mod listen;
 pub mod manifest;

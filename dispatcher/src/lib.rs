@@ -40,7 +40,7 @@
 //!
 //! # Reading order
 //!
-//! [`Worker::read`] (the loop), [`filter`], [`cesql`] and [`route`] (who wants it), `lanes` and [`lane`] (when, and
+//! [`Worker::read`] (the loop), [`filter`], [`cesql`] and [`route`] (who wants it), [`explain`](mod@explain) (why), `lanes` and [`lane`] (when, and
 //! what waits in the overflow), [`delivery`] (one event, one subscriber) with `outcome` and `retry`,
 //! [`http`] (the request), [`reply`], [`dead_letter`], `notes` (what is kept of a trigger in the
 //! ledger). What users write is in `spec`, what it comes to in `plan`.
@@ -52,6 +52,7 @@ mod concurrency;
 pub mod dead_letter;
 pub mod delivery;
 pub mod duration;
+pub mod explain;
 mod fanout;
 pub mod filter;
 mod history;
@@ -77,6 +78,7 @@ pub use dead_letter::{
     DeadLetter, DeadLetterLimits, DeadLetters, HeldTally, Kept, Page, Reason, Selection, SinkState,
     SinkStatus,
 };
+pub use explain::{Explanation, explain};
 pub use fanout::{Fanout, Overflows, Routes};
 pub use filter::Filter;
 pub use lane::{AttemptEnd, DURATION_BOUNDS, LaneReport, Tally};

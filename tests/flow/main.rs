@@ -13,6 +13,7 @@ mod channels;
 mod codes;
 mod dead_letters;
 mod delivery;
+mod explain;
 mod filters;
 mod manifests;
 mod outside;

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use super::{Admin, Process, routes};
 use crate::{
     cli::{Color, Console, Format},
-    control::{BrokerState, Control, Inventory, NotReady, TriggerState},
+    control::{BrokerState, Control, Inventory, NotReady, SinkFrom, TriggerState},
     ingress::{Admission, Connections},
     manifest::{Position, Problem, Standing},
 };
@@ -250,7 +250,16 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
                 let filter = json!({"filter": {"attributes": {"type": "a"}}, "filters": []});
                 let broker = name("default/default");
                 let name = name(trigger);
-                (name.clone(), TriggerState { name, broker, filter, running, paused: None })
+                let sink_from = Some(SinkFrom::Broker);
+                let state = TriggerState {
+                    name: name.clone(),
+                    broker,
+                    filter,
+                    running,
+                    paused: None,
+                    sink_from,
+                };
+                (name, state)
             })
             .collect(),
         problems: vec![Standing { problem, since: "2026-01-31T12:00:00Z".parse().unwrap() }],

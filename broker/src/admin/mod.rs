@@ -10,9 +10,10 @@
 //! | --- | --- | --- |
 //! | connections | 256 | further ones wait to be accepted |
 //! | head of a request, and time without one | 16 KiB, 64 headers, 30 s | 431, or closed |
-//! | body of a change, of an event for `/display` | 1 MiB, 16 MiB, 10 s | 413, 408 |
+//! | body of a change, of an event for `/display` and `/explain` | 1 MiB, 16 MiB, 10 s | 413, 408 |
 //! | whole request | 30 s | 503 |
 //! | dead letters of one page | 1,000 | 400 |
+//! | triggers, and bytes of trees, of one explanation | 1,000, 8 MiB | those that want the event come first |
 //! | ids in one change | 10,000 | 400 |
 //! | triggers, and brokers, with metrics of their own | 1,000 each | summed under `other` |
 //!

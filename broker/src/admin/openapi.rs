@@ -58,6 +58,7 @@ pub(super) struct ServiceUnavailable(Problem);
         api::triggers::reset_breaker,
         api::pause::pause,
         api::pause::resume,
+        api::explain::explain,
         api::dead_letters::list,
         api::dead_letters::redrive,
         api::dead_letters::purge,
@@ -214,6 +215,12 @@ mod tests {
             let schema = &responses["200"]["content"]["application/json"]["schema"];
             check(&document, schema, &bench.get(target).await.json(), path);
         }
+        let event = [("content-type", "application/cloudevents+json")];
+        let body = r#"{"specversion":"1.0","id":"1","source":"/s","type":"a"}"#;
+        let explained = bench.call(Method::POST, "/api/v1/explain", &event, body).await.json();
+        let responses = &document["paths"]["/api/v1/explain"]["post"]["responses"];
+        let schema = &responses["200"]["content"]["application/json"]["schema"];
+        check(&document, schema, &explained, "/api/v1/explain");
         let refused = bench.get("/api/v1/brokers?x=1").await.json();
         let responses = &document["paths"]["/api/v1/brokers"]["get"]["responses"];
         let schema = &responses["400"]["content"]["application/problem+json"]["schema"];

@@ -3,6 +3,8 @@
 mod client;
 mod dead_letters;
 mod display;
+mod explain;
+mod input;
 mod output;
 mod send;
 
@@ -16,6 +18,7 @@ use tokio::runtime;
 
 pub use dead_letters::DeadLettersArgs;
 pub use display::DisplayArgs;
+pub use explain::ExplainArgs;
 pub use output::{Color, Console, Failure, Format, in_words};
 pub use send::{Mode, SendArgs};
 
@@ -24,6 +27,7 @@ Examples:
   catchment serve                        a broker at /default/default, its events shown here
   catchment serve deploy/examples        brokers and triggers from a folder, followed as it changes
   catchment send --data '{\"msg\":\"Hello\"}'
+  catchment explain deploy/examples/quickstart --event event.json
   catchment dead-letters list --trigger default/orders
 
 Every command explains itself with --help.
@@ -69,6 +73,9 @@ enum Command {
     /// Be a subscriber that prints the events it gets
     #[command(after_help = display::EXAMPLES)]
     Display(DisplayArgs),
+    /// Say which triggers want an event, and why the others do not
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(ExplainArgs),
     /// List, show, redrive or purge events that could not be delivered
     #[command(after_help = dead_letters::EXAMPLES)]
     DeadLetters(DeadLettersArgs),
@@ -166,6 +173,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Check(args) => crate::check::run(args, console),
         Command::Send(args) => on_one_thread(send::run(*args, console)),
         Command::Display(args) => on_one_thread(display::run(args, console)),
+        Command::Explain(args) => on_one_thread(explain::run(args, console)),
         Command::DeadLetters(args) => on_one_thread(dead_letters::run(args, console)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

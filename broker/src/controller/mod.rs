@@ -6,6 +6,7 @@
 mod broker;
 mod emptying;
 mod opening;
+mod planning;
 #[cfg(test)]
 mod tests;
 
@@ -19,11 +20,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Invalid, Name, Reference, Strength, Target};
-use dispatcher::{
-    DeliveryChoice, DeliveryPlan, Fanout, Filter, Overflows, Quota, Routes, Trigger,
-    TriggerOptions, TriggerPlan, TriggerSpec, Usage, http::Endpoint,
-};
+use channel::{Budget, Name, Reference, Strength, Target};
+use dispatcher::{Fanout, Overflows, Quota, Routes, Trigger, TriggerPlan, TriggerSpec, Usage};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -42,6 +40,8 @@ use crate::{
 use broker::Broker;
 use opening::Openings;
 pub use opening::Report;
+use planning::Targets;
+pub(crate) use planning::{Wanted, address_of};
 
 /// Turns what the user wrote into what runs. Its only state is what runs already.
 #[derive(Debug)]
@@ -92,14 +92,7 @@ struct Origin {
     paused: bool,
     /// Which of its broker's channels it was made for, by address: it holds an overflow of that one.
     channel: usize,
-    targets: Vec<Option<Target>>,
-}
-
-/// A trigger in the making: what it asks for, or why it cannot run.
-struct Wanted<'a> {
-    name: &'a Name,
-    resource: &'a Resource<TriggerSpec>,
-    broker: Name,
+    targets: Targets,
 }
 
 impl Controller {
@@ -216,8 +209,12 @@ impl Controller {
                 if is_operators { PausedBy::Operator } else { PausedBy::Manifest }
             });
             let filter = filter_as_written(&resource.spec);
-            let state = TriggerState { name: name.clone(), broker, filter, running, paused };
-            states.insert(name.clone(), state);
+            let of_broker = of_broker.map(|resource| &resource.spec);
+            let sink_from = wanted.sink(of_broker).map(|(_, from)| from);
+            let name = name.clone();
+            let state =
+                TriggerState { name: name.clone(), broker, filter, running, paused, sink_from };
+            states.insert(name, state);
         }
         for (name, known) in &self.triggers {
             let is_ready = states.get(name).is_some_and(|state| state.running.is_ok());
@@ -277,26 +274,9 @@ impl Controller {
         broker: Option<&Resource<BrokerSpec>>,
     ) -> Result<Arc<Trigger>, NotReady> {
         let Some(broker) = broker else {
-            let message = format!("Broker {:?} does not exist", wanted.broker.to_string());
-            return Err(NotReady { reason: "BrokerDoesNotExist", message });
+            return Err(wanted.homeless());
         };
-        let spec = &wanted.resource.spec;
-        let delivery = spec.delivery.as_ref();
-        let subscriber = self
-            .resolve(&spec.subscriber, "spec.subscriber", wanted.name)
-            .map_err(|invalid| not_ready("SubscriberUnresolved", &invalid))?;
-        let sink = match delivery.and_then(|delivery| delivery.dead_letter_sink.as_ref()) {
-            Some(sink) => Some((sink, wanted.name)),
-            None => {
-                let of_broker = broker.spec.delivery.as_ref();
-                let sink = of_broker.and_then(|delivery| delivery.dead_letter_sink.as_ref());
-                sink.map(|sink| (sink, &wanted.broker))
-            }
-        };
-        let sink = sink
-            .map(|(sink, owner)| self.resolve(sink, "spec.delivery.deadLetterSink", owner))
-            .transpose()
-            .map_err(|invalid| not_ready("DeadLetterSinkUnresolved", &invalid))?;
+        let targets = wanted.targets(broker, |reference| self.broker_address(reference))?;
         let of_broker = self.broker_at_work(&wanted.broker)?;
         let is_paused = of_broker.pauses.has(wanted.name);
         let made_from = Origin {
@@ -305,14 +285,14 @@ impl Controller {
             broker_name: wanted.broker.clone(),
             paused: is_paused,
             channel: Arc::as_ptr(&of_broker.channel).addr(),
-            targets: vec![Some(subscriber.clone()), sink.clone()],
+            targets: targets.clone(),
         };
         let known = self.triggers.get(wanted.name);
         if let Some(known) = known.filter(|known| known.made_from == made_from) {
             known.running.usage.keep(false);
             return Ok(Arc::clone(&known.running));
         }
-        let mut plan = plan(wanted, broker, &subscriber, sink.as_ref())?;
+        let mut plan = wanted.plan(broker, &targets)?;
         plan.paused |= is_paused;
         // Another broker means other events: what waits belongs to the old one.
         let same = known.filter(|known| {
@@ -364,15 +344,6 @@ impl Controller {
         }
     }
 
-    fn resolve(
-        &self,
-        destination: &channel::Destination,
-        path: &str,
-        owner: &Name,
-    ) -> Result<Target, Invalid> {
-        destination.resolve(path, &owner.namespace, |reference| self.broker_address(reference))
-    }
-
     /// The address of a broker of this process.
     fn broker_address(&self, reference: &Reference) -> Option<Target> {
         let of_kind = reference.kind.as_deref() == Some("Broker");
@@ -380,8 +351,7 @@ impl Controller {
         if !of_kind || !self.brokers.contains_key(&name) {
             return None;
         }
-        let url = format!("http://{}/{name}", reachable(self.address)).parse().ok()?;
-        Some(Target { url, ca_certs: None, audience: None })
+        address_of(self.address, &name)
     }
 
     async fn tell_workers(&self, command: impl Fn() -> Command) {
@@ -419,56 +389,6 @@ fn succeed(before: Option<&Trigger>, plan: TriggerPlan, broker: &BrokerState) ->
     Trigger { key: before.key, plan, usage: Arc::clone(&before.usage), overflow }
 }
 
-fn plan(
-    wanted: &Wanted<'_>,
-    broker: &Resource<BrokerSpec>,
-    subscriber: &Target,
-    sink: Option<&Target>,
-) -> Result<TriggerPlan, NotReady> {
-    let spec = &wanted.resource.spec;
-    let filter = Filter::compile(spec.filter.as_ref(), &spec.filters)
-        .map_err(|problems| refused(&problems))?;
-    let mut problems = Vec::new();
-    let choose = |spec: Option<&dispatcher::DeliverySpec>, problems: &mut Vec<Invalid>| {
-        spec.map_or_else(DeliveryChoice::default, |spec| {
-            DeliveryChoice::new(spec, "spec.delivery", problems)
-        })
-    };
-    let of_broker = choose(broker.spec.delivery.as_ref(), &mut problems);
-    let of_trigger = choose(spec.delivery.as_ref(), &mut problems);
-    let options = TriggerOptions::read(&wanted.resource.annotations, &mut problems);
-    if !problems.is_empty() {
-        return Err(refused(&problems));
-    }
-    let endpoint = |target: &Target, reason| {
-        Endpoint::new(&target.url, target.ca_certs.as_deref())
-            .map(Arc::new)
-            .map_err(|error| NotReady { reason, message: error.to_string() })
-    };
-    Ok(TriggerPlan {
-        name: wanted.name.clone(),
-        filter,
-        subscriber: endpoint(subscriber, "SubscriberUnresolved")?,
-        dead_letter_sink: sink
-            .map(|sink| endpoint(sink, "DeadLetterSinkUnresolved"))
-            .transpose()?,
-        delivery: DeliveryPlan::new(&of_broker, &of_trigger),
-        request_headers: TriggerPlan::request_headers(&wanted.name.namespace),
-        ordered: options.ordered,
-        in_flight_max: options.in_flight_max,
-        paused: options.paused,
-    })
-}
-
-fn refused(problems: &[Invalid]) -> NotReady {
-    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    NotReady { reason: "Invalid", message }
-}
-
-fn not_ready(reason: &'static str, invalid: &Invalid) -> NotReady {
-    NotReady { reason, message: invalid.to_string() }
-}
-
 fn filter_as_written(spec: &TriggerSpec) -> serde_json::Value {
     serde_json::json!({ "filter": spec.filter, "filters": spec.filters })
 }
@@ -482,15 +402,4 @@ fn quota(settings: &Settings, budget: &Budget, strength: Strength) -> Quota {
     let share = usize::from(settings.memory.trigger_share_percent);
     let part = |whole: usize| whole.saturating_mul(share) / 100;
     Quota { events: part(settings.memory.limits.events_max), bytes: part(budget.limit()) }
-}
-
-/// An address that a client on this machine can use: the unspecified one is only for listening.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
-        }
-        address => address,
-    }
 }

@@ -52,11 +52,7 @@ impl Admission {
     /// [`Refusal::Loop`] when no pass is left, [`Refusal::Invalid`] when an attribute is missing,
     /// [`Refusal::NotStored`] when there is no memory for it.
     pub fn admit(&self, mut draft: Draft, charge: Option<Charge>) -> Result<Event, Refusal> {
-        let hops = hops_left(draft.hops(), draft.remove(HOPS).as_deref());
-        let hops = hops.ok_or(Refusal::Loop { max: HOPS_MAX })?;
-        draft.set_hops(Some(hops));
-        draft.carry(HOPS_HEADER, hops.to_string().as_bytes());
-        draft.set(ARRIVAL, &arrival::text(SystemTime::now()));
+        enter(&mut draft)?;
         let cost = draft.cost();
         let kept = charge.and_then(|mut charge| charge.resize(cost).then_some(charge));
         let charge = match kept {
@@ -80,6 +76,26 @@ impl Sink for Admission {
             Err(refusal) => Stored::refused(refusal),
         }
     }
+}
+
+/// The event as the triggers of a broker would see it, had it been admitted now. Nothing is stored.
+///
+/// # Errors
+///
+/// [`Refusal::Loop`] and [`Refusal::Invalid`], as [`Admission::admit`].
+pub fn rehearse(mut draft: Draft) -> Result<Event, Refusal> {
+    enter(&mut draft)?;
+    Ok(draft.finish()?)
+}
+
+/// What a pass through a broker changes.
+fn enter(draft: &mut Draft) -> Result<(), Refusal> {
+    let hops = hops_left(draft.hops(), draft.remove(HOPS).as_deref());
+    let hops = hops.ok_or(Refusal::Loop { max: HOPS_MAX })?;
+    draft.set_hops(Some(hops));
+    draft.carry(HOPS_HEADER, hops.to_string().as_bytes());
+    draft.set(ARRIVAL, &arrival::text(SystemTime::now()));
+    Ok(())
 }
 
 /// The passes that another broker says are left.

@@ -13,7 +13,7 @@ mod refusal;
 mod server;
 
 pub use accept::{Gates, Ingress, IngressTally, REFUSAL_STATUSES};
-pub use admit::{Admission, HOPS_MAX};
+pub use admit::{Admission, HOPS_MAX, rehearse};
 pub use bound::{Bound, BoundTally};
 pub use connections::{ConnectionCounts, Connections};
 pub use gate::{Gate, Shut};

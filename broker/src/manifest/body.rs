@@ -145,6 +145,9 @@ impl<'a> Reader<'a> {
         trigger::check(&spec, &mut invalid);
         TriggerOptions::read(&self.annotations(), &mut invalid);
         self.check(invalid);
+        for doubt in trigger::doubts(&spec) {
+            self.say(Severity::Warning, &doubt.field, doubt.message);
+        }
         Some(Body::Trigger(Box::new(spec)))
     }
 

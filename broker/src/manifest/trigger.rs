@@ -1,7 +1,10 @@
 //! What can be wrong with a Trigger's spec whatever else is defined.
 
 use channel::{Invalid, Name};
-use dispatcher::{DeliveryChoice, TriggerSpec, filter::Filter};
+use dispatcher::{
+    DeliveryChoice, TriggerSpec,
+    filter::{Doubt, Filter},
+};
 
 /// Adds everything that is wrong with the spec on its own to `problems`, in Knative's words where
 /// it has the rule.
@@ -14,6 +17,13 @@ pub(super) fn check(spec: &TriggerSpec, problems: &mut Vec<Invalid>) {
     if let Some(delivery) = &spec.delivery {
         DeliveryChoice::new(delivery, "spec.delivery", problems);
     }
+}
+
+/// What is valid in the spec's filters, but will hardly do what its author wants.
+pub(super) fn doubts(spec: &TriggerSpec) -> Vec<Doubt> {
+    let filter = Filter::compile(spec.filter.as_ref(), &spec.filters);
+    // What is wrong has been told.
+    filter.map_or_else(|_| Vec::new(), |filter| filter.doubts())
 }
 
 fn check_broker(spec: &TriggerSpec, problems: &mut Vec<Invalid>) {

@@ -143,10 +143,24 @@ impl Expression {
         self.root.mixes_logic()
     }
 
+    /// How the first place is read where they meet, with parentheses:
+    /// `a AND b OR c` is `a AND (b OR c)`.
+    pub fn mixed_reading(&self) -> Option<String> {
+        self.root.mixed_reading()
+    }
+
     /// The tree.
     pub fn root(&self) -> &Expr {
         &self.root
     }
+}
+
+/// The value of one part of an expression on its own; see [`Expression::evaluate`].
+pub(crate) fn evaluate_part<'x>(
+    part: &'x Expr,
+    event: &'x (impl Attributes + ?Sized),
+) -> Evaluation<'x> {
+    evaluate::complete(part, event)
 }
 
 impl fmt::Display for Expression {

@@ -95,6 +95,48 @@ impl fmt::Display for Expr {
     }
 }
 
+impl Expr {
+    /// The first part in which `AND`, `OR` and `XOR` meet, with the parentheses that it is read with.
+    pub(crate) fn mixed_reading(&self) -> Option<String> {
+        match self {
+            Self::Logic { first, rest } if mixes(rest) => Some(reading(first, rest)),
+            _ => self.children().find_map(Self::mixed_reading),
+        }
+    }
+}
+
+fn mixes(rest: &[(Logic, Expr)]) -> bool {
+    rest.iter().zip(rest.iter().skip(1)).any(|((left, _), (right, _))| left != right)
+}
+
+/// From right to left: what is read so far is the right operand of the operator before it.
+fn reading(first: &Expr, rest: &[(Logic, Expr)]) -> String {
+    let Some(((_, last), before)) = rest.split_last() else { return first.to_string() };
+    let mut read = Operand(last).to_string();
+    let mut inner = None;
+    let operands = std::iter::once(first).chain(before.iter().map(|(_, operand)| operand));
+    let operands: Vec<&Expr> = operands.collect();
+    for ((operator, _), operand) in rest.iter().zip(operands).rev() {
+        let operand = Operand(operand);
+        read = if inner.is_none_or(|inner| inner == *operator) {
+            format!("{operand} {operator} {read}")
+        } else {
+            format!("{operand} {operator} ({read})")
+        };
+        inner = Some(*operator);
+    }
+    read
+}
+
+/// An operand of `AND`, `OR` and `XOR`.
+struct Operand<'x>(&'x Expr);
+
+impl fmt::Display for Operand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        operand(self.0, Level::Comparison, f)
+    }
+}
+
 /// `expr` where something that binds as tightly as `least` may stand.
 fn operand(expr: &Expr, least: Level, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if level(expr) < least { write!(f, "({expr})") } else { expr.fmt(f) }

@@ -99,7 +99,7 @@ impl<'v> Value<'v> {
 
     /// Whether casting this value to the type of `other` gives `other`, or `None` when it cannot
     /// be cast. Does not allocate.
-    pub(super) fn equals_when_cast(&self, other: &Value<'_>) -> Option<bool> {
+    pub(crate) fn equals_when_cast(&self, other: &Value<'_>) -> Option<bool> {
         match other {
             Value::Integer(other) => Some(self.to_integer()? == *other),
             Value::Boolean(other) => Some(self.to_boolean()? == *other),

@@ -137,9 +137,9 @@ impl Compiler {
         Some(Node::Tests(tests))
     }
 
-    fn sql(&mut self, dialect: &str, expression: &str) -> Option<Node> {
+    fn sql(&mut self, dialect: &'static str, expression: &str) -> Option<Node> {
         match Expression::parse_filter(expression) {
-            Ok(expression) => Some(Node::Sql(Box::new(Sql::new(expression)))),
+            Ok(expression) => Some(Node::Sql(Box::new(Sql::new(dialect, expression)))),
             Err(error) => {
                 let expression = quoted(expression);
                 self.refuse_at(dialect, format!("invalid value: {expression}: {error}"));

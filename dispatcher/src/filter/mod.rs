@@ -20,8 +20,11 @@
 //! - It compares the media type, which it has lower-cased, with the filter's value as written. Here
 //!   the case of neither matters.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod attribute;
 mod compile;
+mod doubt;
 mod needs;
 mod node;
 mod sql;
@@ -34,6 +37,7 @@ use channel::{Attributes, Invalid};
 
 pub use attribute::AttributeName;
 pub use compile::{DEPTH_MAX, ELEMENTS_MAX};
+pub use doubt::{Concern, Doubt};
 pub use node::{Check, Node, Test};
 pub use sql::Sql;
 
@@ -72,6 +76,11 @@ impl Filter {
     /// makes a text.
     pub fn accepts(&self, event: &(impl Attributes + ?Sized)) -> bool {
         self.root.accepts(event)
+    }
+
+    /// What is valid, but will hardly do what its author wants. It changes nothing.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        doubt::doubts(&self.root)
     }
 
     /// The tree, in the order and nesting of the manifest.

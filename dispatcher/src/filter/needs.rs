@@ -92,12 +92,16 @@ fn any_of(attribute: &str, set: &[Expr]) -> Node {
 /// The ways in which `text`, cast to the type of the attribute, equals it: as it stands when that
 /// is a text; otherwise as the number or truth value is written in an event.
 fn castable(attribute: &str, text: &str) -> Vec<Node> {
+    casts(text).iter().map(|way| one(attribute, way, Check::Exact)).collect()
+}
+
+/// The texts that an attribute can have which `text`, cast to its type, equals.
+pub(super) fn casts(text: &str) -> Vec<String> {
     let value = Value::String(text.into());
     let number = value.to_integer().map(|number| number.to_string());
     let truth = value.to_boolean().map(|truth| truth.to_string());
-    let mut ways = vec![one(attribute, text, Check::Exact)];
-    let others = number.into_iter().chain(truth).filter(|other| other != text);
-    ways.extend(others.map(|other| one(attribute, &other, Check::Exact)));
+    let mut ways = vec![text.to_owned()];
+    ways.extend(number.into_iter().chain(truth).filter(|other| other != text));
     ways
 }
 

@@ -9,14 +9,20 @@ use crate::cesql::Expression;
 /// An expression, with what an event needs before it is worth evaluating.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sql {
+    dialect: &'static str,
     expression: Expression,
     needs: Node,
 }
 
 impl Sql {
-    pub(super) fn new(expression: Expression) -> Self {
+    pub(super) fn new(dialect: &'static str, expression: Expression) -> Self {
         let needs = needs(expression.root());
-        Self { expression, needs }
+        Self { dialect, expression, needs }
+    }
+
+    /// The name that it is written under: `cesql` or `sql`.
+    pub fn dialect(&self) -> &'static str {
+        self.dialect
     }
 
     /// Whether the expression comes to `true` for `event`, and nothing goes wrong.

@@ -2,6 +2,7 @@
 
 pub(super) mod brokers;
 pub(super) mod dead_letters;
+pub(super) mod explain;
 pub(super) mod pause;
 pub(super) mod problems;
 pub(super) mod triggers;

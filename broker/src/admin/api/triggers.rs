@@ -8,7 +8,6 @@ use axum::{
     http::{StatusCode, Uri},
 };
 use channel::Name;
-use dispatcher::{DeliveryPlan, Format, duration};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::{
     control::{Books, BreakerReset, NotReady, PausedBy, TriggerBooks, TriggerState},
+    explain::DeliveryView,
     ingress::Problem,
 };
 
@@ -69,31 +69,6 @@ pub(crate) struct TriggerView {
 pub(crate) struct OverflowView {
     events: usize,
     bytes: usize,
-}
-
-/// How events are delivered: what the trigger says over what its broker says over the defaults.
-/// Durations are in ISO 8601.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Delivery)]
-pub(crate) struct DeliveryView {
-    /// Attempts after the first one.
-    retry: u32,
-    /// How waits between attempts grow.
-    #[schema(examples("exponential", "linear"))]
-    backoff_policy: &'static str,
-    /// The first wait.
-    #[schema(examples("PT0.2S"))]
-    backoff_delay: String,
-    /// Time for one attempt.
-    #[schema(examples("PT10S"))]
-    timeout: String,
-    /// The longest `Retry-After` that is obeyed; `PT0S` ignores the header.
-    #[schema(examples("PT1H"))]
-    retry_after_max: String,
-    /// The mode in which events are sent, when one is asked for.
-    #[schema(examples("json", "binary"))]
-    format: Option<&'static str>,
 }
 
 /// What became of events since the process started, or the trigger was created.
@@ -269,19 +244,6 @@ fn stalled(books: &TriggerBooks) -> Option<NotReady> {
              letters, and the trigger delivers nothing until then: redrive or purge dead letters"
         ),
     })
-}
-
-impl DeliveryView {
-    fn of(plan: &DeliveryPlan) -> Self {
-        Self {
-            retry: plan.attempts_max.get() - 1,
-            backoff_policy: plan.backoff.policy.as_str(),
-            backoff_delay: duration::print(plan.backoff.delay),
-            timeout: duration::print(plan.timeout),
-            retry_after_max: duration::print(plan.retry_after_max),
-            format: plan.format.map(Format::as_str),
-        }
-    }
 }
 
 impl Counters {

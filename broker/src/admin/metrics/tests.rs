@@ -245,7 +245,14 @@ fn a_broker_that_shares_its_label_is_counted_with_the_others() {
         let trigger = name(&format!("t/{number:04}"));
         let broker = name(&broker_name);
         let filter = serde_json::Value::Null;
-        let state = TriggerState { name: trigger.clone(), broker, filter, running, paused: None };
+        let state = TriggerState {
+            name: trigger.clone(),
+            broker,
+            filter,
+            running,
+            paused: None,
+            sink_from: None,
+        };
         inventory.triggers.insert(trigger, state);
     }
     let scrape = Scrape::default().with(Books::default(), &inventory);

@@ -191,7 +191,7 @@ impl SelectArgs {
     }
 }
 
-fn parse_admin(text: &str) -> Result<Url, String> {
+pub(in crate::cli) fn parse_admin(text: &str) -> Result<Url, String> {
     let wanted = || "HOST:PORT is needed, such as 127.0.0.1:8081".to_owned();
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     let url = Url::parse(&format!("http://{address}")).map_err(|_| wanted())?;
@@ -199,7 +199,7 @@ fn parse_admin(text: &str) -> Result<Url, String> {
     if is_plain && url.username().is_empty() { Ok(url) } else { Err(wanted()) }
 }
 
-fn parse_name(text: &str) -> Result<String, String> {
+pub(in crate::cli) fn parse_name(text: &str) -> Result<String, String> {
     match text.split_once('/') {
         Some((namespace, name))
             if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>

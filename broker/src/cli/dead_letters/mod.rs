@@ -6,7 +6,7 @@ mod view;
 
 use args::Action;
 pub use args::DeadLettersArgs;
-pub(super) use args::EXAMPLES;
+pub(super) use args::{EXAMPLES, parse_admin, parse_name};
 
 use super::output::{Console, Failure, paint};
 use api::{Admin, Page};

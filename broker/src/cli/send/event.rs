@@ -1,18 +1,12 @@
 //! The one event that flags describe.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
-
 use channel::{Data, Draft, Event, Invalid, Kind, SpecVersion};
 
-use super::{super::Failure, SendArgs};
+use super::{
+    super::{Failure, input},
+    SendArgs,
+};
 use crate::display::as_text;
-
-/// Largest payload that is read from a file or stdin; brokers take far less.
-const DATA_BYTES_MAX: u64 = 64 << 20;
 
 /// Builds the event; `now` is its time and `draw` makes its id where no flag says otherwise.
 ///
@@ -59,25 +53,9 @@ fn build(
 fn payload(args: &SendArgs) -> Result<Option<Vec<u8>>, Failure> {
     match (&args.data, &args.data_file) {
         (Some(text), _) => Ok(Some(text.clone().into_bytes())),
-        (None, Some(file)) => read(file).map(Some),
+        (None, Some(file)) => input::read(file).map(Some),
         (None, None) => Ok(None),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let is_stdin = file == Path::new("-") || file == Path::new("@-");
-    let name = if is_stdin { "stdin".to_owned() } else { file.display().to_string() };
-    let mut bytes = Vec::new();
-    let read = if is_stdin {
-        io::stdin().lock().take(DATA_BYTES_MAX + 1).read_to_end(&mut bytes)
-    } else {
-        File::open(file).and_then(|opened| opened.take(DATA_BYTES_MAX + 1).read_to_end(&mut bytes))
-    };
-    let size = read.map_err(|error| Failure::caused(format!("cannot read {name}"), &error))?;
-    if u64::try_from(size).is_ok_and(|size| size > DATA_BYTES_MAX) {
-        return Err(Failure::Failed(format!("{name} is larger than {DATA_BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// The media type of a payload that came without one.

@@ -11,6 +11,7 @@ use super::{
 };
 
 mod bad_input;
+mod filters;
 mod linked;
 mod read;
 mod state;
