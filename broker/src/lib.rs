@@ -52,7 +52,7 @@
 //!
 //! The crate pages of [`channel`], [`dispatcher`] and [`sources`] say what each promises, and
 //! its limits. Of this crate: [`cli`], [`config`], [`serve`], [`controller`], [`worker`],
-//! [`ingress`], then [`admin`].
+//! [`ingress`], [`admin`], then [`crds`].
 
 pub mod admin;
 pub mod books;
@@ -62,6 +62,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod controller;
+pub mod crds;
 pub mod display;
 pub mod explain;
 pub mod ingress;

@@ -45,7 +45,8 @@
 //! `event` and `draft` (an event, and one in the making), `rules` (what CloudEvents asks of
 //! attributes), [`binding`], `channel`, `publish` and `lease` (the contract of the log), `overflow` (of
 //! what waits for one trigger), `ledger` (of what is noted), [`memory`], `record` (an event as bytes),
-//! [`disk`], [`kafka`], [`nats`], `budget`, `sink`, `destination`.
+//! [`disk`], [`kafka`], [`nats`], `budget`, `sink`, `destination`, [`status`] (what a cluster is told of an
+//! object), [`schema`] (what it holds of one for us).
 
 mod attributes;
 pub mod binding;
@@ -74,9 +75,11 @@ mod publish;
 pub mod record;
 mod removal;
 pub mod rules;
+pub mod schema;
 pub mod sdk;
 mod sink;
 mod spare;
+pub mod status;
 
 pub use attributes::Attributes;
 pub use budget::{Budget, Charge};

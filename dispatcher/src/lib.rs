@@ -43,7 +43,7 @@
 //! [`Worker::read`] (the loop), [`filter`], [`cesql`] and [`route`] (who wants it), [`explain`](mod@explain) (why), `lanes` and [`lane`] (when, and
 //! what waits in the overflow), [`delivery`] (one event, one subscriber) with `outcome` and `retry`,
 //! [`http`] (the request), [`reply`], [`dead_letter`], `notes` (what is kept of a trigger in the
-//! ledger). What users write is in `spec`, what it comes to in `plan`.
+//! ledger). What users write is in `spec`, what it comes to in `plan`, what a cluster is told of it in `status`.
 
 mod attempt;
 pub mod breaker;
@@ -69,6 +69,7 @@ mod retry_after;
 mod retry_budget;
 pub mod route;
 mod spec;
+mod status;
 mod trigger;
 mod window;
 mod worker;
@@ -91,6 +92,7 @@ pub use plan::{
     RETRY_AFTER_MAX_DEFAULT, RETRY_DEFAULT, RETRY_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, WAIT_MAX,
 };
 pub use retry::{BACKOFF_CAP, Backoff, BackoffPolicy};
-pub use spec::{BrokerRef, DeliverySpec, FilterSpec, TriggerFilter, TriggerSpec};
+pub use spec::{BrokerRef, DeliverySpec, FilterSpec, SubscriptionSpec, TriggerFilter, TriggerSpec};
+pub use status::{DeadLetterSinkStatus, PhysicalSubscription, SubscriptionStatus, TriggerStatus};
 pub use trigger::{Quota, Trigger, TriggerKey, TriggerPlan, Usage};
 pub use worker::{Settings, Worker};

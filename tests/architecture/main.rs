@@ -1,4 +1,4 @@
-//! The shape of the repository, held by tests: arrows between crates, files, top level, examples.
+//! The shape of the repository, held by tests: arrows between crates, files, top level, what lies in `deploy`.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -9,6 +9,7 @@
 )]
 
 mod arrows;
+mod definitions;
 mod examples;
 mod files;
 

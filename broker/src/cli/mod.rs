@@ -1,6 +1,7 @@
 //! The command line: what every command takes, and which function runs it.
 
 mod client;
+mod crds;
 mod dead_letters;
 mod display;
 mod explain;
@@ -16,6 +17,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use tokio::runtime;
 
+pub use crds::CrdsArgs;
 pub use dead_letters::DeadLettersArgs;
 pub use display::DisplayArgs;
 pub use explain::ExplainArgs;
@@ -79,6 +81,9 @@ enum Command {
     /// List, show, redrive or purge events that could not be delivered
     #[command(after_help = dead_letters::EXAMPLES)]
     DeadLetters(DeadLettersArgs),
+    /// Print the custom resource definitions that a cluster needs
+    #[command(after_help = crds::EXAMPLES)]
+    Crds(CrdsArgs),
     /// Print the completion script of a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -175,6 +180,7 @@ fn run(command: Command, console: &Console) -> Result<(), Failure> {
         Command::Display(args) => on_one_thread(display::run(args, console)),
         Command::Explain(args) => on_one_thread(explain::run(args, console)),
         Command::DeadLetters(args) => on_one_thread(dead_letters::run(args, console)),
+        Command::Crds(args) => crds::run(&args, console),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Program::command(), "catchment", &mut script);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::{JsonSchema, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Unexpected, Visitor},
@@ -26,6 +27,16 @@ impl Bytes {
             UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
         let (number, factor) = unit.unwrap_or((text, 1));
         number.parse::<usize>().ok()?.checked_mul(factor).map(Self)
+    }
+}
+
+impl JsonSchema for Bytes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        json_schema!({ "x-kubernetes-int-or-string": true })
     }
 }
 

@@ -44,6 +44,7 @@ mod watch;
 
 pub(crate) use documents::read_one;
 pub use kind::Kind;
+pub(crate) use problem::nearest;
 pub use problem::{Position, Problem, Severity};
 pub use resource::{ConfigMap, Origin, Resource, Resources, Secret};
 pub use state::{Snapshot, Standing};

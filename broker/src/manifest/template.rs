@@ -11,7 +11,10 @@ use super::{
     problem::{Position, nearest},
     typed,
 };
-use crate::spec::{ChannelChoice, ChannelKind, DiskChannelSpec, KafkaChannelSpec, NatsChannelSpec};
+use crate::spec::{
+    ChannelChoice, ChannelKind, DiskChannelSpec, InMemoryChannelSpec, KafkaChannelSpec,
+    NatsChannelSpec,
+};
 
 /// The key of the ConfigMap that holds the template.
 pub(super) const FIELD: &str = "data.channel-template-spec";
@@ -25,14 +28,6 @@ struct Template<S> {
     #[allow(dead_code, reason = "the fields are the names that a template may hold")]
     kind: String,
     spec: Option<S>,
-}
-
-/// Knative's InMemoryChannel has these; delivery is the broker's and its triggers' here.
-#[derive(Default, Deserialize)]
-#[allow(dead_code, reason = "the fields are the names that a template may hold")]
-struct InMemoryChannelSpec {
-    #[serde(default)]
-    delivery: IgnoredAny,
 }
 
 /// Reads a template; `at` is where its text begins in the file.

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use ::channel::Invalid;
+use ::channel::{
+    Invalid,
+    schema::{DURATION_LENGTH_MAX, Rule},
+};
+use dispatcher::DeliverySpec;
+use schemars::JsonSchema;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{KafkaChannelSpec, NatsChannelSpec};
+use super::{KafkaChannelSpec, NatsChannelSpec, SUBSCRIBERS_MAX, SubscriberSpec};
 use crate::config::{Bytes, disk_too_small};
 
 /// The kinds of channels that there are.
@@ -81,16 +86,21 @@ impl ChannelChoice {
 }
 
 /// `spec` of a `DiskChannel`: what a broker may set of the process's `channel.disk`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DiskChannelSpec {
     /// Bytes that the channel may take, what waits included. Default: `channel.disk.bytesMax`.
     pub bytes_max: Option<Bytes>,
     /// How long settled events are kept, an ISO 8601 duration. Default: `channel.disk.retention`.
+    #[schemars(extend("maxLength" = DURATION_LENGTH_MAX, "x-kubernetes-validations" = RETENTION))]
     pub retention_duration: Option<String>,
     /// Bytes of settled events that are kept. Default: `channel.disk.retentionBytes`.
     pub retention_bytes: Option<Bytes>,
+    /// What holds for every subscription that has no delivery of its own.
+    #[schemars(with = "Option<DeliverySpec>")]
     pub(crate) delivery: IgnoredAny,
+    /// Who gets the channel's events, as Subscriptions put them there.
+    #[schemars(with = "Vec<SubscriberSpec>", extend("maxItems" = SUBSCRIBERS_MAX))]
     pub(crate) subscribers: IgnoredAny,
 }
 
@@ -108,6 +118,15 @@ impl DiskChannelSpec {
         retention(self.retention_duration.as_deref()).and_then(Result::ok)
     }
 }
+
+/// What of [`retention`] an API server can hold.
+pub(super) const RETENTION: [Rule; 2] = [
+    ::channel::schema::DURATION,
+    Rule::of_text(
+        "(self.matches('[1-9]') || !self.matches('[0-9]')) && !self.startsWith('-')",
+        "must be longer than zero",
+    ),
+];
 
 /// A `retentionDuration` as written, read.
 pub(super) fn retention(written: Option<&str>) -> Option<Result<Duration, String>> {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 /// A length of time, written as Go's `time.ParseDuration` reads it; never negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GoDuration(pub Duration);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+pub struct GoDuration(#[schemars(with = "String")] pub Duration);
 
 /// Units in nanoseconds, those first whose names begin with another's.
 const UNITS: [(&str, u128); 8] = [

@@ -10,9 +10,11 @@
 use std::time::Duration;
 
 use ::channel::Invalid;
+use dispatcher::DeliverySpec;
+use schemars::JsonSchema;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::GoDuration;
+use super::{GoDuration, SUBSCRIBERS_MAX, SubscriberSpec};
 
 /// Most copies of a stream that JetStream keeps.
 const REPLICAS_MAX: i32 = 5;
@@ -22,20 +24,26 @@ const MESSAGE_BYTES_MIN: i32 = 4096;
 const ACK_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// `spec` of a `messaging.knative.dev` NatsJetStreamChannel. What is not given is the backend's.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NatsChannelSpec {
     /// The broker's stream.
     pub stream: NatsStreamSpec,
     /// The consumer of that stream.
     pub consumer_config_template: NatsConsumerSpec,
+    /// Taken, and not looked at: there is no Deployment.
+    #[schemars(with = "Option<Opaque>")]
     pub(crate) deployment_spec_template: IgnoredAny,
+    /// What holds for every subscription that has no delivery of its own.
+    #[schemars(with = "Option<DeliverySpec>")]
     pub(crate) delivery: IgnoredAny,
+    /// Who gets the channel's events, as Subscriptions put them there.
+    #[schemars(with = "Vec<SubscriberSpec>", extend("maxItems" = SUBSCRIBERS_MAX))]
     pub(crate) subscribers: IgnoredAny,
 }
 
 /// `spec.stream`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NatsStreamSpec {
     /// The name of the stream. Default: made from the broker's.
@@ -45,7 +53,7 @@ pub struct NatsStreamSpec {
 }
 
 /// `spec.stream.config`. As in natss, zero is the same as not given.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NatsStreamConfig {
     /// Most messages; -1 for any number.
@@ -74,12 +82,16 @@ pub struct NatsStreamConfig {
     pub no_ack: Option<bool>,
     /// Further subjects that the stream keeps: what other clients publish on them is delivered.
     pub additional_subjects: Vec<String>,
+    /// Must be left out.
+    #[schemars(with = "Option<Opaque>")]
     pub(crate) mirror: Option<IgnoredAny>,
+    /// Must be left out.
+    #[schemars(with = "Vec<Opaque>")]
     pub(crate) sources: Vec<IgnoredAny>,
 }
 
 /// `spec.stream.config.placement`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NatsPlacement {
     /// The name of a cluster.
@@ -89,7 +101,7 @@ pub struct NatsPlacement {
 }
 
 /// `spec.consumerConfigTemplate`. As in natss, zero is the same as not given.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NatsConsumerSpec {
     /// How long the server waits for an acknowledgement before it lends a message again.
@@ -104,18 +116,30 @@ pub struct NatsConsumerSpec {
     pub consumer_type: Option<ConsumerType>,
     /// Only -1 is taken.
     pub max_deliver: Option<i32>,
+    /// Must be left out.
     pub(crate) opt_start_seq: Option<u64>,
+    /// Must be left out.
     pub(crate) opt_start_time: Option<String>,
+    /// Must be left out.
     pub(crate) filter_subject: Option<String>,
+    /// Must be left out.
     #[serde(rename = "rateLimitBPS")]
     pub(crate) rate_limit_bps: Option<u64>,
+    /// Must be left out.
     pub(crate) sample_frequency: Option<String>,
+    /// Must be left out.
     pub(crate) fetch_batch_size: Option<i32>,
+    /// Must be left out.
     pub(crate) fetch_max_wait: Option<GoDuration>,
 }
 
+/// Anything.
+#[derive(JsonSchema)]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+struct Opaque {}
+
 /// Where JetStream keeps messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Storage {
     /// In files.
     File,
@@ -124,7 +148,7 @@ pub enum Storage {
 }
 
 /// How long JetStream keeps messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Retention {
     /// Within the stream's limits.
     Limits,
@@ -135,7 +159,7 @@ pub enum Retention {
 }
 
 /// What JetStream does at a stream's limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Discard {
     /// Removes the oldest messages.
     Old,
@@ -144,7 +168,7 @@ pub enum Discard {
 }
 
 /// Where in a stream a consumer begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum DeliverPolicy {
     /// At its first message.
     All,
@@ -159,7 +183,7 @@ pub enum DeliverPolicy {
 }
 
 /// How fast a consumer is sent messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum ReplayPolicy {
     /// As fast as it takes them.
     Instant,
@@ -168,8 +192,9 @@ pub enum ReplayPolicy {
 }
 
 /// Who begins: the server or its client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(extend("enum" = ["push", "pull", "Push", "Pull"]))]
 pub enum ConsumerType {
     /// The server sends.
     #[serde(alias = "Push")]

@@ -69,13 +69,14 @@ fn run_with_stdin(args: &[&str], stdin: &str) -> Ran {
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["--help"],
         &["serve", "--help"],
         &["check", "--help"],
         &["send", "--help"],
         &["display", "--help"],
         &["dead-letters", "--help"],
+        &["crds", "--help"],
         &["completions", "--help"],
         &["dead-letters", "list", "-h"],
     ];
@@ -92,7 +93,7 @@ fn every_command_explains_itself_with_examples() {
 
 #[test]
 fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
         &[],
         &["nope"],
         &["serve", "--listen", "nowhere"],
@@ -106,6 +107,7 @@ fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
         &["send", "--file", "x", "--id", "1"],
         &["dead-letters", "redrive"],
         &["dead-letters", "purge", "1", "--all"],
+        &["crds", "Brokr"],
         &["completions", "tcsh-but-wrong"],
     ];
     for args in commands {

@@ -1,9 +1,14 @@
 //! Where an event goes: a reference to something addressable, a URI, or both.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::Invalid;
+use crate::schema::{
+    API_VERSION_LENGTH_MAX, CERTIFICATES_LENGTH_MAX, LABEL_LENGTH_MAX, NAME_LENGTH_MAX, Rule,
+    URI_LENGTH_MAX,
+};
 
 mod pem;
 #[cfg(test)]
@@ -18,17 +23,20 @@ const ANY_BASE: &str = "http://ref.invalid/";
 /// How a user names a sink, as in Knative's `duck/v1` Destination.
 ///
 /// `uri` alone must be absolute; with `ref` it is relative and joined to the reference's address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = Self::RULES))]
 pub struct Destination {
     /// The object whose address is meant.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
     /// An absolute URL, or with `ref` a reference relative to its address.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = URI_LENGTH_MAX))]
     pub uri: Option<String>,
     /// Certificates (PEM) to trust for the sink, in place of those of its address.
     #[serde(rename = "CACerts", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = CERTIFICATES_LENGTH_MAX))]
     pub ca_certs: Option<String>,
     /// The OIDC audience of the sink, in place of that of its address.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,24 +44,30 @@ pub struct Destination {
 }
 
 /// An object by kind and name, as in Knative's `duck/v1` `KReference`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = Self::RULES))]
 pub struct Reference {
     /// Kind of the object.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = LABEL_LENGTH_MAX))]
     pub kind: Option<String>,
     /// Its namespace; that of the referring resource when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = LABEL_LENGTH_MAX))]
     pub namespace: Option<String>,
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = NAME_LENGTH_MAX))]
     pub name: Option<String>,
     /// Group and version of the kind: `v1`, `eventing.knative.dev/v1`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = API_VERSION_LENGTH_MAX))]
     pub api_version: Option<String>,
     /// Group of the kind. Knative reads it only behind a feature that is off by default, so
     /// `apiVersion` is needed all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = NAME_LENGTH_MAX))]
     pub group: Option<String>,
     /// Which of the object's addresses is meant, when it has several.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +86,26 @@ pub struct Target {
 }
 
 impl Destination {
+    /// What of [`check`](Self::check) an API server can hold.
+    const RULES: [Rule; 4] = [
+        Rule::new(
+            "has(self.ref) || has(self.uri) && self.uri != ''",
+            "expected at least one, got none: ref, uri",
+        ),
+        Rule::new(
+            "!has(self.ref) || !has(self.uri) || !self.uri.matches('^[A-Za-z][A-Za-z0-9+.-]*:')",
+            "Absolute URI is not allowed when Ref or [apiVersion, kind, name] is present: ref, uri",
+        ),
+        Rule::new(
+            "has(self.ref) || !has(self.uri) || self.uri == '' || self.uri.matches('^[A-Za-z][A-Za-z0-9+.-]*://[^/]')",
+            "Relative URI is not allowed when Ref and [apiVersion, kind, name] is absent: uri",
+        ),
+        Rule::new(
+            "has(self.ref) || !has(self.CACerts) || self.CACerts.contains('-----BEGIN CERTIFICATE-----')",
+            "CA Cert provided is invalid: CACerts",
+        ),
+    ];
+
     /// A destination that is the URL `uri`.
     pub fn from_uri(uri: impl Into<String>) -> Self {
         Self { uri: Some(uri.into()), ..Self::default() }
@@ -164,6 +198,13 @@ impl Destination {
 }
 
 impl Reference {
+    /// What of [`check`](Self::check) an API server can hold.
+    pub const RULES: [Rule; 3] = [
+        Rule::new("has(self.name) && self.name != ''", "missing field(s): name"),
+        Rule::new("has(self.kind) && self.kind != ''", "missing field(s): kind"),
+        Rule::new("has(self.apiVersion) && self.apiVersion != ''", "missing field(s): apiVersion"),
+    ];
+
     /// Adds everything that is wrong with the reference written at `path` to `problems`.
     pub fn check(&self, path: &str, problems: &mut Vec<Invalid>) {
         let needed =

@@ -1,9 +1,9 @@
 //! A real Kafka on loopback: one node or three, started, stopped, killed, frozen, and started again.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use super::{folder, free_ports, reap, root};
 use crate::process::{Exit, Process};
 use crate::wait::within;
 
@@ -218,13 +219,8 @@ fn answers(port: u16, is_tls: bool) -> bool {
         && answer[4..] == [0, 0, 0, 1, 0, 0]
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").to_path_buf()
-}
-
 fn libs() -> PathBuf {
-    let target = std::env::var("CARGO_TARGET_DIR").map_or_else(|_| "target".into(), PathBuf::from);
-    root().join(target).join("servers/kafka/libs")
+    folder().join("kafka/libs")
 }
 
 fn fetch() -> Result<(), String> {
@@ -298,23 +294,3 @@ const DELETE: &str = "
             }
         }
     }";
-
-fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    held.iter().map(|one| one.local_addr().expect("bound").port()).collect()
-}
-
-/// Ends a node when this process is gone without having dropped it, as what is shared in a static is.
-fn reap(node: u32, folder: &Path) {
-    let script = "while kill -0 $1 2>/dev/null; do sleep 1; done
-        tr '\\0' ' ' </proc/$2/cmdline 2>/dev/null | grep -q \"$3/\" && kill -9 $2; rm -rf \"$3\"";
-    Command::new("setsid")
-        .args(["sh", "-c", script, "sh", &std::process::id().to_string(), &node.to_string()])
-        .arg(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok();
-}

@@ -79,7 +79,7 @@ fn a_channel_that_cannot_be_had_is_told_where_it_is_asked_for() {
         ),
         (
             "kind: InMemoryChannel\n    spec: {size: 3}",
-            at(9, 12, ".spec.size: unknown field; known here: delivery"),
+            at(9, 12, ".spec.size: unknown field; known here: delivery, subscribers"),
         ),
         ("kindd: InMemoryChannel", at(8, 5, ".kindd: unknown field (did you mean kind?)")),
         ("kind: [", at(8, 11, ": not valid YAML: unclosed bracket '['")),
