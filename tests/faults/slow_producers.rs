@@ -46,7 +46,7 @@ async fn slow_producers_do_not_slow_the_others() {
     }
     // Both ends of each are here: the limit of descriptors of this process is the bound.
     let mut idle = Vec::new();
-    for number in 0..pick(600, 10_000) {
+    for number in 0..pick(600, 9_000) {
         match Wire::connect_from(client(PER_ADDRESS + number), to).await {
             Ok(wire) => idle.push(wire),
             Err(error) => {

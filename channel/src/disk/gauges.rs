@@ -50,6 +50,8 @@ pub(super) struct Gauges {
     pub(super) pending: AtomicUsize,
     /// Bytes of what waits and of notes.
     pub(super) waiting: AtomicU64,
+    /// What the file takes that they are in.
+    pub(super) waiting_on_disk: AtomicU64,
     /// Bytes of stored events that are in memory and not lent yet.
     pub(super) ahead: AtomicUsize,
     /// Whether something was settled since the writer last looked.
@@ -91,6 +93,7 @@ impl Gauges {
             needed: AtomicU64::default(),
             pending: AtomicUsize::default(),
             waiting: AtomicU64::default(),
+            waiting_on_disk: AtomicU64::default(),
             ahead: AtomicUsize::default(),
             has_settled: AtomicBool::default(),
             is_behind: AtomicBool::default(),
@@ -179,7 +182,11 @@ impl Gauges {
             return Err(self.full(self.room_bound()));
         }
         let max = self.settings.bytes_max;
-        if self.used() + bytes as u64 > max - max / 16 {
+        // Nothing new comes in for which files would have to grow; what is accepted goes by its own size,
+        // because it must have somewhere to wait.
+        let beside = self.waiting_on_disk.load(Ordering::Relaxed);
+        let beside = beside.saturating_sub(self.waiting.load(Ordering::Relaxed));
+        if self.used() + beside + bytes as u64 > max - max / 16 {
             return Err(self.full(BYTES_MAX));
         }
         let before = self.events.fetch_add(events, Ordering::Relaxed);

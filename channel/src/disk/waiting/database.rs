@@ -14,7 +14,7 @@ use crate::{
     disk::{
         OpenError,
         space::Room,
-        storage::Storage,
+        storage::{File, Storage},
         waiting::{
             backend::Backend,
             row::{self, Row},
@@ -89,10 +89,14 @@ impl Change {
     }
 }
 
+/// How often its own size something that waits takes at most, as far as is counted.
+const FILE_FACTOR_MAX: u64 = 4;
+
 /// The database of one channel.
 #[derive(Debug)]
 pub(in crate::disk) struct Database {
     db: Redb,
+    file: Arc<dyn File>,
     /// Events and bytes of each trigger for whom something waits, and of the notes.
     counts: HashMap<String, (u64, u64)>,
     next: u64,
@@ -143,12 +147,13 @@ impl Database {
         room: &Arc<Room>,
         cache_bytes: usize,
     ) -> Result<Self, redb::Error> {
-        let backend = Backend { file: storage.open(FILE)?, room: Arc::clone(room) };
+        let file = storage.open(FILE)?;
+        let backend = Backend { file: Arc::clone(&file), room: Arc::clone(room) };
         let mut builder = Redb::builder();
         builder.set_cache_size(cache_bytes);
         let db = builder.create_with_backend(backend)?;
         let mut loaded =
-            Self { db, counts: HashMap::new(), next: 0, found_below: 0, behind_micros: 0 };
+            Self { db, file, counts: HashMap::new(), next: 0, found_below: 0, behind_micros: 0 };
         let read = loaded.db.begin_read()?;
         let table = match read.open_table(COUNTS) {
             Err(TableError::TableDoesNotExist(_)) => return Ok(loaded),
@@ -187,6 +192,13 @@ impl Database {
     /// Bytes of everything.
     pub(in crate::disk) fn bytes(&self) -> u64 {
         self.counts.values().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// What the file takes for it: rows share or fill pages of sizes that double, and pages that are
+    /// being replaced take room too. Pages left free by much more than there is now will be used again.
+    pub(in crate::disk) fn bytes_on_disk(&self) -> u64 {
+        let (bytes, file) = (self.bytes(), self.file.len().unwrap_or_default());
+        bytes.max(file.min(bytes.saturating_mul(FILE_FACTOR_MAX)))
     }
 
     /// Makes all changes, or none; when this returns they survive a loss of power. Answers each.

@@ -370,7 +370,9 @@ impl Keeper {
         self.bytes_peak = self.bytes_peak.max(database.bytes());
         let answers = database.apply(changes)?;
         let is_cleared = changes.iter().any(|change| matches!(change, Change::Clear { .. }));
-        if is_cleared && database.bytes() < COMPACT_BYTES && self.bytes_peak > COMPACT_BYTES {
+        // Where events come and go it is worth while only after much.
+        let held = if is_cleared { COMPACT_BYTES } else { 16 * COMPACT_BYTES };
+        if database.bytes() < COMPACT_BYTES && self.bytes_peak > held {
             self.bytes_peak = database.bytes();
             database.compact()?;
         }
@@ -379,7 +381,9 @@ impl Keeper {
 
     fn publish_counts(&mut self) {
         let Some(database) = &self.database else { return };
-        self.inbox.gauges.waiting.store(database.bytes(), Ordering::Relaxed);
+        let gauges = &self.inbox.gauges;
+        gauges.waiting.store(database.bytes(), Ordering::Relaxed);
+        gauges.waiting_on_disk.store(database.bytes_on_disk(), Ordering::Relaxed);
         let mut names = self.inbox.overflowing_mut();
         names.clear();
         names.extend(database.triggers().filter_map(|(name, (events, bytes))| {
