@@ -155,14 +155,14 @@ async fn brokers_are_shown_with_what_their_202_is_worth() {
         "namespace": "other", "name": "down", "ready": false, "reason": "ChannelUnknown",
         "message": "there is no channel \u{1b}[2J", "address": "http://127.0.0.1:8080/other/down",
         "channel": null, "accepted": 0, "refused": 0, "stored": {"events": 0, "bytes": 0},
-        "triggers": 0, "deadLetters": 0,
+        "triggers": 0, "triggersUnindexed": 0, "deadLetters": 0,
     });
     let default = json!({
         "namespace": "default", "name": "default", "ready": true, "reason": null, "message": null,
         "address": "http://127.0.0.1:8080/default/default",
         "channel": {"kind": "InMemoryChannel", "durability": "none", "replicated": false},
         "accepted": 0, "refused": 0, "stored": {"events": 0, "bytes": 0},
-        "triggers": 2, "deadLetters": 1,
+        "triggers": 2, "triggersUnindexed": 0, "deadLetters": 1,
     });
     assert_eq!(list["items"].as_array().unwrap().len(), 3);
     assert_eq!((&list["items"][0], &list["items"][2]), (&default, &down));

@@ -49,6 +49,8 @@ pub(crate) struct BrokerView {
     stored: Stored,
     /// Its triggers, those that are not ready included.
     triggers: usize,
+    /// Triggers that every event has to ask, because nothing of their filters can be looked up.
+    triggers_unindexed: usize,
     /// Dead letters that it keeps.
     dead_letters: usize,
 }
@@ -171,6 +173,7 @@ impl View<'_> {
         let not_ready = why_not(broker);
         let depth = state.map(|state| state.channel.depth()).unwrap_or_default();
         let triggers = self.inventory.triggers.values();
+        let counts = state.map(|state| state.fanout.routes.load().table().counts());
         BrokerView {
             namespace: name.namespace.clone(),
             name: name.name.clone(),
@@ -183,6 +186,7 @@ impl View<'_> {
             refused: ingress.map_or(0, |ingress| ingress.refused.iter().sum()),
             stored: Stored { events: depth.events, bytes: depth.bytes },
             triggers: triggers.filter(|trigger| trigger.broker == *name).count(),
+            triggers_unindexed: counts.map_or(0, |counts| counts.unindexed),
             dead_letters: state.map_or(0, |state| state.fanout.dead_letters.held().0),
         }
     }
