@@ -51,8 +51,10 @@ pub(crate) struct Removals {
     announced: Mutex<HashMap<String, BTreeMap<String, SystemTime>>>,
     /// The last question of ours that the ledger has told.
     heard: watch::Sender<u64>,
-    /// Takes questions one at a time, so that they are heard in their order.
-    turn: tokio::sync::Mutex<()>,
+    /// Questions that were begun.
+    asked: AtomicU64,
+    /// The last one that was answered. Held while one is asked: they are heard in their order.
+    answered: tokio::sync::Mutex<u64>,
     runtime: Handle,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -86,7 +88,8 @@ impl Removals {
             is_following: AtomicBool::new(false),
             announced: Mutex::default(),
             heard: watch::Sender::new(0),
-            turn: tokio::sync::Mutex::default(),
+            asked: AtomicU64::new(0),
+            answered: tokio::sync::Mutex::default(),
             runtime,
             tasks,
             stop,
@@ -146,14 +149,20 @@ impl Removals {
 
     /// Returns when the ledger has told all that was in it when this was called.
     async fn ask(&self) -> Result<(), PublishError> {
-        let _turn = self.turn.lock().await;
-        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let before = self.asked.load(Ordering::Acquire);
+        let mut answered = self.answered.lock().await;
+        if *answered > before {
+            // One that was begun since is an answer to this one too.
+            return Ok(());
+        }
+        let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         let key = format!("{ASKING}{}", self.me);
         self.ledger.put(&key, Bytes::from(number.to_string())).await?;
         // The sender lives as long as this does.
         self.heard.subscribe().wait_for(|&heard| heard >= number).await.ok();
         // One that stays is overwritten by the next.
         self.ledger.remove(&key).await.ok();
+        *answered = number;
         Ok(())
     }
 
@@ -347,6 +356,21 @@ mod tests {
         one.withdraw(announced).await;
         other.check("t").await.expect("it was taken back");
         assert!(other.announced().is_empty());
+    }
+
+    #[tokio::test]
+    async fn many_questions_at_a_time_are_few_for_the_ledger() {
+        let ledger = Arc::new(Notes::default());
+        let replica = removals(&ledger);
+        let asking = (0..100).map(|number| {
+            let replica = Arc::clone(&replica);
+            tokio::spawn(async move { replica.check(&number.to_string()).await })
+        });
+        for asked in asking.collect::<Vec<_>>() {
+            asked.await.expect("no panic").expect("nothing is announced");
+        }
+        let state = ledger.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(state.told.len() <= 6, "{}", state.told.len());
     }
 
     #[tokio::test]
