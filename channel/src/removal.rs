@@ -362,12 +362,13 @@ mod tests {
     async fn many_questions_at_a_time_are_few_for_the_ledger() {
         let ledger = Arc::new(Notes::default());
         let replica = removals(&ledger);
-        let asking = (0..100).map(|number| {
+        let mut asking = tokio::task::JoinSet::new();
+        for number in 0..100 {
             let replica = Arc::clone(&replica);
-            tokio::spawn(async move { replica.check(&number.to_string()).await })
-        });
-        for asked in asking.collect::<Vec<_>>() {
-            asked.await.expect("no panic").expect("nothing is announced");
+            asking.spawn(async move { replica.check(&number.to_string()).await });
+        }
+        for asked in asking.join_all().await {
+            asked.expect("nothing is announced");
         }
         let state = ledger.0.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(state.told.len() <= 6, "{}", state.told.len());
