@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     config::PRODUCED_MAX,
     context::Context,
-    error::words,
+    error::{OpenError, words},
     health::Health,
     read::ENVELOPE,
     receipt::{Ends, Placed, Receipt, refusal},
+    topics::{self, TopicPlan},
 };
 use crate::{Event, PublishError, binding::kafka};
 
@@ -106,6 +107,16 @@ impl Producer {
     pub(super) fn has_room(&self, count: usize) -> bool {
         let on_way = usize::try_from(self.client().in_flight_count()).unwrap_or_default();
         on_way + count <= PRODUCED_MAX
+    }
+
+    /// Learns where the partitions of a topic are that was just made, or made anew: the library would find
+    /// out by itself only after a while. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not known by `deadline`.
+    pub(super) fn learn(&self, topic: &TopicPlan, deadline: Instant) -> Result<(), OpenError> {
+        topics::wait_for(self.client().client(), topic, deadline)
     }
 
     /// Hands a record to the library, and returns its answer to come. Does not block.

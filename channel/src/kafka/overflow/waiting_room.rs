@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Mutex, mpsc};
@@ -36,6 +37,9 @@ const WINDOW: Window = Window { unsettled_max: 500, bytes_max: 2 << 20, slots_ma
 
 /// Notes that are about settled entries and not removed yet; more of them stay for ever.
 const STALE_MAX: usize = 4096;
+
+/// How long it may take until a topic that was made is known.
+const LEARN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is known of one trigger's overflow. Its consumer runs once the topic is there.
 pub(super) struct Room {
@@ -132,7 +136,17 @@ impl Room {
         }
         let shared = Arc::clone(&self.shared);
         let plan = shared.topic_plan(self.topic.clone());
-        let make = async move { shared.topics.make(&plan).await };
+        let make = async move {
+            let is_new = shared.topics.make(&plan).await?;
+            let producer = Arc::clone(&shared.producer);
+            let learn = move || producer.learn(&plan, Instant::now() + LEARN_TIMEOUT);
+            match shared.runtime.spawn_blocking(learn).await {
+                Ok(learned) => learned.map(|()| is_new),
+                Err(error) => {
+                    Err(OpenError::Failed { doing: "learn of a topic", reason: error.to_string() })
+                }
+            }
+        };
         let failed = |error: OpenError| PublishError::Down { reason: error.to_string() };
         let is_new = match self.shared.runtime.spawn(make).await {
             Ok(made) => made.map_err(failed)?,
