@@ -1,6 +1,9 @@
 //! Where the events of one trigger wait when it is slow, failing or paused.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -78,6 +81,18 @@ pub struct Waiting {
     pub envelope: Envelope,
 }
 
+/// The longest delays of all classes but the last.
+const DELAYS: [Duration; DELAY_CLASSES - 1] =
+    [Duration::ZERO, Duration::from_secs(30), Duration::from_secs(300), Duration::from_secs(3600)];
+
+/// Classes of delays: where a backend cannot order by due time, those of one class are nearly in order.
+pub(crate) const DELAY_CLASSES: usize = 5;
+
+/// The class of a delay, the shortest first.
+pub(crate) fn delay_class(delay: Duration) -> usize {
+    DELAYS.iter().position(|&longest| delay <= longest).unwrap_or(DELAYS.len())
+}
+
 /// Where the events of one trigger wait: as durable as the channel that it belongs to.
 ///
 /// What is put is lent when it is due, at most 2 s later while nothing else holds the reader up,
@@ -112,8 +127,6 @@ pub trait Overflow: fmt::Debug + Send + Sync {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn envelope(put_at: SystemTime) -> Envelope {
@@ -131,6 +144,16 @@ mod tests {
         let at = SystemTime::UNIX_EPOCH + Duration::from_micros(1_800_000_000_123_456);
         assert_eq!(Envelope::decode(envelope(at).encode().into()), Some(envelope(at)));
         assert_eq!(Envelope::decode(Bytes::from_static(b"short")), None);
+    }
+
+    #[test]
+    fn delays_are_sorted_into_classes() {
+        for (seconds, class) in
+            [(0, 0), (1, 1), (30, 1), (31, 2), (300, 2), (301, 3), (3600, 3), (90_000, 4)]
+        {
+            assert_eq!(delay_class(Duration::from_secs(seconds)), class, "{seconds} s");
+        }
+        assert!(delay_class(Duration::MAX) < DELAY_CLASSES);
     }
 
     #[test]

@@ -12,8 +12,7 @@ const LOOK_BYTES: usize = 2 << 10;
 const LOOKS: usize = 10_000;
 
 /// Lets the allocator give back what this thread has left free, and what has been free for a second.
-/// To be called every second, or after a burst, by threads that
-/// work in bursts; takes a third of a millisecond.
+/// To be called every second, or after a burst, by threads that work in bursts.
 ///
 /// mimalloc does both along with other work alone, which after a burst may never come: what it took
 /// would stay resident.

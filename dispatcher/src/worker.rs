@@ -66,8 +66,8 @@ pub struct Worker {
     /// Lanes whose events wait for want of this worker's time.
     pressed: Cell<usize>,
     relief: Notify,
-    /// Lanes of which more is on its way into storage than memory should hold.
-    flooded: Cell<usize>,
+    /// By broker, the lanes of which more is on its way into storage than memory should hold.
+    flooded: RefCell<HashMap<Name, usize>>,
     ebb: Notify,
 }
 
@@ -84,7 +84,7 @@ impl Worker {
             brokers: RefCell::default(),
             pressed: Cell::new(0),
             relief: Notify::new(),
-            flooded: Cell::new(0),
+            flooded: RefCell::default(),
             ebb: Notify::new(),
         })
     }
@@ -140,16 +140,17 @@ impl Worker {
     }
 
     /// Waits, at most `patience`, while events wait to be delivered for want of this worker's own
-    /// time; a second more at most while many wait to be stored for subscribers that are slow. Whoever takes events in calls it before taking more, so that the worker does not accept
-    /// what it then has to let wait. A slow or failing subscriber is no reason to wait: that would
+    /// time, and a second more at most while many events of `broker` wait to be stored for subscribers
+    /// that are slow. Whoever takes events in calls it before taking more, so that the worker does not
+    /// accept what it then has to let wait. A slow or failing subscriber is no reason to wait: that would
     /// cost its neighbours.
-    pub async fn relieved(&self, patience: Duration) {
+    pub async fn relieved(&self, broker: &Name, patience: Duration) {
         if self.pressed.get() > 0 {
             // Patience may end first: then the producer has waited long enough.
             tokio::time::timeout(patience, self.relief.notified()).await.unwrap_or_default();
         }
-        if self.flooded.get() > 0 {
-            // Storage is what is slow here, and neighbours are kept in the same one.
+        if self.flooded.borrow().contains_key(broker) {
+            // Storage is what is slow here; other brokers have their own.
             tokio::time::timeout(FLOOD_PATIENCE, self.ebb.notified()).await.unwrap_or_default();
         }
     }
@@ -163,12 +164,18 @@ impl Worker {
         }
     }
 
-    /// Counts a lane that is flooded, or no longer.
-    pub(crate) fn flood(&self, is_flooded: bool) {
-        let lanes = self.flooded.get();
-        self.flooded.set(if is_flooded { lanes + 1 } else { lanes - 1 });
-        if self.flooded.get() == 0 {
-            self.ebb.notify_waiters();
+    /// Counts a lane of `broker` that is flooded, or no longer.
+    pub(crate) fn flood(&self, broker: &Name, is_flooded: bool) {
+        let mut flooded = self.flooded.borrow_mut();
+        let lanes = flooded.get(broker).copied().unwrap_or_default();
+        match if is_flooded { lanes + 1 } else { lanes.saturating_sub(1) } {
+            0 => {
+                flooded.remove(broker);
+                self.ebb.notify_waiters();
+            }
+            lanes => {
+                flooded.insert(broker.clone(), lanes);
+            }
         }
     }
 
@@ -366,5 +373,32 @@ impl Worker {
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::poll_immediate;
+
+    use super::*;
+    use crate::http::ClientSettings;
+
+    #[tokio::test]
+    async fn a_flood_of_one_broker_holds_up_its_own_producers_only() {
+        let client = Client::new(ClientSettings::default());
+        let worker = Worker::new(0, client, Settings::default());
+        let (flooded, other) = (Name::new("n", "flooded"), Name::new("n", "other"));
+        let is_held = async |name: &Name| {
+            poll_immediate(worker.relieved(name, Duration::ZERO)).await.is_none()
+        };
+        // Two lanes of it.
+        worker.flood(&flooded, true);
+        worker.flood(&flooded, true);
+        assert!(is_held(&flooded).await);
+        assert!(!is_held(&other).await);
+        worker.flood(&flooded, false);
+        assert!(is_held(&flooded).await);
+        worker.flood(&flooded, false);
+        assert!(!is_held(&flooded).await);
     }
 }

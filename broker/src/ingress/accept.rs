@@ -222,7 +222,7 @@ impl Ingress {
             // A body may take long, and the process may have been asked to end meanwhile.
             self.check_open()?;
             self.publish(gate, events).await?;
-            self.worker.relieved(PRODUCER_PATIENCE).await;
+            self.worker.relieved(gate.name(), PRODUCER_PATIENCE).await;
         }
         Ok(count)
     }

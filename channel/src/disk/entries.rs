@@ -14,6 +14,11 @@ use crate::{
 /// nobody is charged for.
 const LARGE_MIN: usize = 16 << 10;
 
+/// The data of an event that is not to be copied before it is written.
+pub(super) fn large_data(event: &Event) -> Option<&Bytes> {
+    event.data().map(|data| &data.bytes).filter(|data| data.len() >= LARGE_MIN)
+}
+
 /// Buffers above this are given back after use.
 const BUFFER_MAX: usize = 256 << 10;
 
@@ -43,8 +48,7 @@ impl Entries {
 
     /// Appends an event of `worker`.
     pub(super) fn put(&mut self, worker: u16, event: &Event) {
-        let data = event.data().map(|data| &data.bytes).filter(|data| data.len() >= LARGE_MIN);
-        let Some(data) = data else {
+        let Some(data) = large_data(event) else {
             return put_entry(&mut self.bytes, worker, 0, |bytes| record::encode(event, bytes));
         };
         put_entry(&mut self.bytes, worker, data.len(), |bytes| record::encode_head(event, bytes));

@@ -17,6 +17,7 @@ use crate::{
     Beside, Depth, Envelope, Event, Home, Lease, Position, Reader, clock,
     due::{Due, DueReader, Look},
     nats::desk::{Desk, Mode, Next, Ready, Wake},
+    overflow::DELAY_CLASSES,
 };
 
 /// What is to be told to the server of a message.
@@ -28,8 +29,8 @@ pub(super) enum Act {
     GiveBack(u64),
 }
 
-/// Subjects of one stream that are read side by side, at most.
-pub(super) const LANES: usize = 6;
+/// Subjects of one stream that are read side by side, at most: classes of delay, and what is ordered.
+pub(super) const LANES: usize = DELAY_CLASSES + 1;
 
 /// The messages of one stream that this process has.
 pub(super) struct Source {

@@ -178,7 +178,7 @@ impl Lane {
             self.worker.press(false);
         }
         if std::mem::take(&mut state.is_flooded) {
-            self.worker.flood(false);
+            self.worker.flood(&self.fanout.name, false);
         }
         if let Some(borrower) = state.borrower.take() {
             borrower.abort();
@@ -383,7 +383,7 @@ impl Lane {
             || (state.is_flooded && leaving >= overflow::LEAVING_PRESSED);
         if is_flooded != state.is_flooded {
             state.is_flooded = is_flooded;
-            self.worker.flood(is_flooded);
+            self.worker.flood(&self.fanout.name, is_flooded);
         }
     }
 

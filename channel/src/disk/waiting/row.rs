@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::{Envelope, Event, Invalid, clock::to_micros, record};
+use crate::{Envelope, Event, Invalid, clock::to_micros, disk::entries::large_data, record};
 
 /// A row that this program did not write.
 #[derive(Debug, thiserror::Error)]
@@ -15,9 +15,6 @@ pub(in crate::disk) enum RowError {
     Invalid(#[from] Invalid),
 }
 
-/// Data from this size on is copied once, into its place in the database.
-const LARGE_MIN: usize = 16 << 10;
-
 /// A row on its way: large data is where the event has it.
 #[derive(Clone, Debug)]
 pub(in crate::disk) struct Row {
@@ -28,8 +25,7 @@ pub(in crate::disk) struct Row {
 impl Row {
     /// Envelope length 4, envelope, record.
     pub(in crate::disk) fn new(event: &Event, envelope: &Envelope) -> Self {
-        let data = event.data().map(|data| &data.bytes).filter(|data| data.len() >= LARGE_MIN);
-        let data = data.cloned().unwrap_or_default();
+        let data = large_data(event).cloned().unwrap_or_default();
         let envelope = envelope.encode();
         let len = 4 + envelope.len() + record::encoded_len(event) - data.len();
         let mut head = Vec::with_capacity(len);

@@ -1,22 +1,18 @@
 //! Delay -> lane. Pure.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::nats::source::LANES;
+use crate::overflow::{DELAY_CLASSES, delay_class};
 
 /// The last tokens of subjects: the classes of delay, each nearly in the order in which it is due,
 /// and what is in an order of its own.
-const CLASSES: [(&str, Duration); LANES - 1] = [
-    ("now", Duration::ZERO),
-    ("30s", Duration::from_secs(30)),
-    ("5m", Duration::from_secs(5 * 60)),
-    ("1h", Duration::from_secs(3600)),
-    ("longer", Duration::MAX),
-];
-pub(super) const ORDERED: (usize, &str) = (LANES - 1, "ordered");
+const NAMES: [&str; DELAY_CLASSES] = ["now", "30s", "5m", "1h", "longer"];
+
+/// The lane of what is in an order of its own, and its name.
+pub(super) const ORDERED: (usize, &str) = (DELAY_CLASSES, "ordered");
 
 pub(super) fn lane_name(lane: usize) -> &'static str {
-    CLASSES.get(lane).map_or(ORDERED.1, |(name, _)| name)
+    NAMES.get(lane).copied().unwrap_or(ORDERED.1)
 }
 
 /// The class of what is due at `due_at`.
@@ -24,12 +20,13 @@ pub(super) fn lane(ordered: bool, due_at: SystemTime, now: SystemTime) -> usize 
     if ordered {
         return ORDERED.0;
     }
-    let delay = due_at.duration_since(now).unwrap_or_default();
-    CLASSES.iter().position(|&(_, longest)| delay <= longest).unwrap_or_default()
+    delay_class(due_at.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
