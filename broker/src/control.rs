@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,8 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use crate::books::{Books, BreakerState, BrokerBooks, TriggerBooks};
 use crate::{
+    cluster::Troubles,
     ingress::Connections,
-    manifest::Standing,
+    manifest::{Resources, Standing},
     worker::{Command, Mailbox, Unanswered},
 };
 
@@ -96,6 +98,8 @@ pub struct TriggerState {
     pub filter: serde_json::Value,
     /// The trigger at work, or why there is none.
     pub running: Result<Arc<Trigger>, NotReady>,
+    /// Why its subscriber or dead letter sink cannot be found any more, though it is at work still.
+    pub unresolved: Option<NotReady>,
     /// Who paused it, if somebody did.
     pub paused: Option<PausedBy>,
     /// Whose dead letter sink holds for it, if there is one.
@@ -169,6 +173,10 @@ pub struct Inventory {
     pub triggers: BTreeMap<Name, TriggerState>,
     /// What is wrong with the manifests.
     pub problems: Vec<Standing>,
+    /// What the user wants, as it is at work.
+    pub resources: Arc<Resources>,
+    /// Which generation of an object its problems are about, by the file that stands for it.
+    pub generations: BTreeMap<Arc<PathBuf>, i64>,
 }
 
 /// What came of closing a subscriber's breaker in every worker.
@@ -191,6 +199,8 @@ pub struct Control {
     pub budget: Arc<Budget>,
     /// Open connections of the way in.
     pub connections: Arc<Connections>,
+    /// What cannot be followed of a cluster for now.
+    pub troubles: Arc<Troubles>,
     workers: Vec<Mailbox>,
     /// Asks whoever runs the resources to look at them again.
     looks: mpsc::Sender<Look>,
@@ -223,6 +233,7 @@ impl Control {
             inventory: ArcSwap::default(),
             budget,
             connections,
+            troubles: Arc::default(),
             workers,
             looks,
             is_loaded: AtomicBool::new(false),

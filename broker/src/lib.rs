@@ -54,11 +54,13 @@
 //! its limits. Of this crate: [`cli`], [`config`], [`serve`], [`controller`], [`worker`],
 //! [`ingress`], [`admin`], then [`crds`].
 
+pub mod addresses;
 pub mod admin;
 pub mod books;
 pub mod channels;
 pub mod check;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod controller;

@@ -86,7 +86,7 @@ pub use budget::{Budget, Charge};
 pub use channel::{
     Batch, Channel, Depth, Durability, Position, Reader, Strength, Work, key_worker, order_key,
 };
-pub use destination::{CLUSTER_DOMAIN, Destination, Reference, Target};
+pub use destination::{CLUSTER_DOMAIN, Destination, Found, Reference, Target};
 pub use disk::{Disk, DiskSettings};
 pub use draft::Draft;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};

@@ -1,6 +1,7 @@
 //! An admin side over resources that a test puts together, without workers.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, SystemTime},
@@ -256,12 +257,15 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
                     broker,
                     filter,
                     running,
+                    unresolved: None,
                     paused: None,
                     sink_from,
                 };
                 (name, state)
             })
             .collect(),
+        resources: Arc::default(),
+        generations: BTreeMap::new(),
         problems: vec![Standing { problem, since: "2026-01-31T12:00:00Z".parse().unwrap() }],
     }
 }

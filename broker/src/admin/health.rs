@@ -1,6 +1,6 @@
 //! `/healthz` and `/readyz`: whether the process lives, and whether it is of use.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use axum::{
     Json,
@@ -21,7 +21,7 @@ use super::{
     request::Params,
 };
 use crate::{
-    control::{Books, Control, Inventory},
+    control::{Books, Control},
     display::escape,
     ingress::Problem,
 };
@@ -55,6 +55,8 @@ pub(super) struct Parts {
     triggers: Vec<Part>,
     /// What is wrong with manifests; what they said when they were last good is at work.
     problems: Vec<ProblemView>,
+    /// What cannot be followed of the cluster for now, and why; what is known of it is at work.
+    cluster: BTreeMap<String, String>,
 }
 
 /// A resource and whether it is at work.
@@ -109,7 +111,7 @@ pub(super) async fn readyz(
     let mut readiness = Readiness::of(control);
     if is_verbose || wants_json {
         let books = control.books().await;
-        readiness.parts = Some(Parts::of(&control.inventory.load(), &books));
+        readiness.parts = Some(Parts::of(control, &books));
     }
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(if wants_json {
@@ -168,7 +170,8 @@ impl Readiness {
 }
 
 impl Parts {
-    fn of(inventory: &Inventory, books: &Books) -> Self {
+    fn of(control: &Control, books: &Books) -> Self {
+        let inventory = control.inventory.load();
         let brokers = inventory.brokers.iter().map(|(name, broker)| {
             let channel = broker.as_ref().ok().map(|state| ChannelView::of(&*state.channel));
             let not_ready = why_not(broker);
@@ -195,6 +198,7 @@ impl Parts {
             brokers: brokers.collect(),
             triggers: triggers.collect(),
             problems: inventory.problems.iter().map(ProblemView::of).collect(),
+            cluster: BTreeMap::clone(&control.troubles.all()),
         }
     }
 
@@ -220,6 +224,9 @@ impl Parts {
         }
         for problem in &self.problems {
             writeln!(out, "[-] manifest {problem}")?;
+        }
+        for why in self.cluster.values() {
+            writeln!(out, "[-] cluster: {}", escape(why, false))?;
         }
         Ok(())
     }

@@ -97,6 +97,7 @@ Examples:
   catchment serve
   catchment serve deploy/examples/quickstart --listen 0.0.0.0:8080
   CATCHMENT_WORKERS=4 catchment serve manifests/ --config catchment.yaml
+  catchment serve --kubernetes --config catchment.yaml
 
 CATCHMENT_KAFKA_BOOTSTRAP_SERVERS and CATCHMENT_NATS_URL go over kafka.bootstrapServers and nats.url
 of the configuration file.
@@ -110,6 +111,10 @@ pub struct ServeArgs {
     /// runs and its events are shown in the terminal
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Follow a Kubernetes cluster in place of manifests: the one of the kubeconfig, or the one
+    /// that this pod runs in
+    #[arg(long, env = "CATCHMENT_KUBERNETES", conflicts_with = "paths")]
+    pub kubernetes: bool,
     /// Where events are accepted [default: 127.0.0.1:8080]
     #[arg(long, env = "CATCHMENT_LISTEN", value_name = "IP:PORT", value_parser = parse_address)]
     pub listen: Option<SocketAddr>,

@@ -3,6 +3,7 @@
 mod channels;
 mod file;
 mod kafka;
+mod kubernetes;
 mod nats;
 mod outside;
 mod quantity;
@@ -19,6 +20,7 @@ pub(crate) use channels::disk_too_small;
 pub use channels::{CHANNEL_DEFAULT, DiskSettings, OverflowSettings};
 pub use file::ConfigError;
 pub use kafka::{KafkaSettings, Properties, SaslMechanism, SaslSettings};
+pub use kubernetes::KubernetesSettings;
 pub use nats::NatsSettings;
 pub use outside::{KAFKA_SERVERS_ENV, NATS_URL_ENV};
 pub use quantity::Bytes;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// How NATS is reached.
     pub nats: NatsSettings,
+    /// How a cluster is told of what runs here.
+    pub kubernetes: KubernetesSettings,
     /// Bounds of what waits for one trigger, where that outlives the process.
     pub overflow: OverflowSettings,
     /// What holds for all deliveries.
@@ -170,6 +174,7 @@ impl Settings {
             disk: DiskSettings::default(),
             kafka: KafkaSettings::default(),
             nats: NatsSettings::default(),
+            kubernetes: KubernetesSettings::default(),
             overflow: OverflowSettings::default(),
             delivery: dispatcher::Settings::default(),
             client: ClientSettings::default(),

@@ -20,7 +20,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Name, Reference, Strength, Target};
+use channel::{Budget, Found, Name, Reference, Strength, Target};
 use dispatcher::{Fanout, Overflows, Quota, Routes, Trigger, TriggerPlan, TriggerSpec, Usage};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -41,7 +41,7 @@ use broker::Broker;
 use opening::Openings;
 pub use opening::Report;
 use planning::Targets;
-pub(crate) use planning::{Wanted, address_of};
+pub(crate) use planning::{Wanted, address_of, found};
 
 /// Turns what the user wrote into what runs. Its only state is what runs already.
 #[derive(Debug)]
@@ -154,7 +154,9 @@ impl Controller {
             self.brokers.iter().map(|(name, broker)| (name.clone(), broker.state())).collect();
         let problems = snapshot.problems;
         let leaving = self.brokers.values().filter_map(Broker::emptying).cloned().collect();
-        let inventory = Inventory { brokers, leaving, channels, triggers, problems };
+        let (resources, generations) = (snapshot.resources, snapshot.generations);
+        let inventory =
+            Inventory { brokers, leaving, channels, triggers, problems, resources, generations };
         self.control.inventory.store(Arc::new(inventory));
     }
 
@@ -199,21 +201,34 @@ impl Controller {
             let wanted = Wanted { name, resource, broker: broker.clone() };
             let of_broker = resources.brokers.get(&broker);
             let running = self.trigger(&wanted, of_broker.map(|resource| &**resource));
-            if let Ok(trigger) = &running {
+            if let Ok((trigger, _)) = &running {
                 by_broker.entry(broker.clone()).or_default().push(Arc::clone(trigger));
             }
-            let paused = running.as_ref().ok().filter(|trigger| trigger.plan.paused).map(|_| {
-                let of_broker = self.brokers.get(&broker);
-                let running = of_broker.and_then(Broker::running);
-                let is_operators = running.is_some_and(|running| running.state.pauses.has(name));
-                if is_operators { PausedBy::Operator } else { PausedBy::Manifest }
-            });
+            let paused =
+                running.as_ref().ok().filter(|(trigger, _)| trigger.plan.paused).map(|_| {
+                    let of_broker = self.brokers.get(&broker);
+                    let running = of_broker.and_then(Broker::running);
+                    let is_operators =
+                        running.is_some_and(|running| running.state.pauses.has(name));
+                    if is_operators { PausedBy::Operator } else { PausedBy::Manifest }
+                });
             let filter = filter_as_written(&resource.spec);
             let of_broker = of_broker.map(|resource| &resource.spec);
             let sink_from = wanted.sink(of_broker).map(|(_, from)| from);
             let name = name.clone();
-            let state =
-                TriggerState { name: name.clone(), broker, filter, running, paused, sink_from };
+            let (running, unresolved) = match running {
+                Ok((running, unresolved)) => (Ok(running), unresolved),
+                Err(why) => (Err(why), None),
+            };
+            let state = TriggerState {
+                name: name.clone(),
+                broker,
+                filter,
+                running,
+                unresolved,
+                paused,
+                sink_from,
+            };
             states.insert(name, state);
         }
         for (name, known) in &self.triggers {
@@ -268,16 +283,29 @@ impl Controller {
     }
 
     /// The trigger at work: the one that runs already when nothing that counts has changed.
+    ///
+    /// One whose subscriber cannot be found any more goes on with where that was: its events wait
+    /// there, or become dead letters, where a trigger that is not at work would not want them. Then
+    /// why it cannot be found is returned too.
     fn trigger(
         &mut self,
         wanted: &Wanted<'_>,
         broker: Option<&Resource<BrokerSpec>>,
-    ) -> Result<Arc<Trigger>, NotReady> {
+    ) -> Result<(Arc<Trigger>, Option<NotReady>), NotReady> {
         let Some(broker) = broker else {
             return Err(wanted.homeless());
         };
-        let targets = wanted.targets(broker, |reference| self.broker_address(reference))?;
+        let found = wanted.targets(broker, |reference| self.find(reference));
         let of_broker = self.broker_at_work(&wanted.broker)?;
+        let (targets, unresolved) = match found {
+            Ok(targets) => (targets, None),
+            Err(why) => {
+                let known = self.triggers.get(wanted.name);
+                let known = known.filter(|known| known.made_from.trigger == wanted.resource.hash);
+                let known = known.ok_or_else(|| why.clone())?;
+                (known.made_from.targets.clone(), Some(why))
+            }
+        };
         let is_paused = of_broker.pauses.has(wanted.name);
         let made_from = Origin {
             trigger: wanted.resource.hash,
@@ -290,7 +318,7 @@ impl Controller {
         let known = self.triggers.get(wanted.name);
         if let Some(known) = known.filter(|known| known.made_from == made_from) {
             known.running.usage.keep(false);
-            return Ok(Arc::clone(&known.running));
+            return Ok((Arc::clone(&known.running), unresolved));
         }
         let mut plan = wanted.plan(broker, &targets)?;
         plan.paused |= is_paused;
@@ -306,7 +334,7 @@ impl Controller {
         {
             self.ended.push(before.running);
         }
-        Ok(running)
+        Ok((running, unresolved))
     }
 
     /// Lets go of what waits for triggers that are gone; of those that are only not ready it stays.
@@ -341,6 +369,16 @@ impl Controller {
                     tracing::error!(trigger = %name, "what waits for a deleted trigger may still be stored");
                 }
             }
+        }
+    }
+
+    /// Where a reference leads: to a broker of this process, or to what others know of.
+    fn find(&self, reference: &Reference) -> Result<Found, String> {
+        match &self.snapshot.addresses {
+            Some(addresses) if self.broker_address(reference).is_none() => {
+                addresses.find(reference)
+            }
+            _ => found(reference, self.broker_address(reference)),
         }
     }
 

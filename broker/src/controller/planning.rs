@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use channel::{Destination, Invalid, Name, Reference, Target};
+use channel::{Destination, Found, Invalid, Name, Reference, Target};
 use dispatcher::{
     DeliveryChoice, DeliveryPlan, Filter, TriggerOptions, TriggerPlan, TriggerSpec, http::Endpoint,
 };
@@ -53,7 +53,7 @@ impl Wanted<'_> {
         named(of_trigger, SinkFrom::Trigger).or_else(|| named(of_broker, SinkFrom::Broker))
     }
 
-    /// Where its events go. `address_of` knows the addresses of objects.
+    /// Where its events go. `find` knows the addresses of objects.
     ///
     /// # Errors
     ///
@@ -61,11 +61,18 @@ impl Wanted<'_> {
     pub(crate) fn targets(
         &self,
         broker: &Resource<BrokerSpec>,
-        address_of: impl Fn(&Reference) -> Option<Target>,
+        find: impl Fn(&Reference) -> Result<Found, String>,
     ) -> Result<Targets, NotReady> {
         let resolve = |destination: &Destination, path: &str, owner: &Name| {
-            destination.resolve(path, &owner.namespace, &address_of)
+            destination.resolve_by(path, &owner.namespace, &find)
         };
+        if self.is_circle() {
+            let broker = self.broker.to_string();
+            let message = format!(
+                "spec.subscriber.ref: leads back to Broker {broker:?}, whose events it wants"
+            );
+            return Err(NotReady { reason: "SubscriberUnresolved", message });
+        }
         let subscriber = resolve(&self.resource.spec.subscriber, "spec.subscriber", self.name)
             .map_err(|invalid| not_ready("SubscriberUnresolved", &invalid))?;
         let sink = self
@@ -80,6 +87,17 @@ impl Wanted<'_> {
             .transpose()
             .map_err(|invalid| not_ready("DeadLetterSinkUnresolved", &invalid))?;
         Ok(Targets { subscriber, sink })
+    }
+
+    /// Whether its subscriber is the very broker that it takes events from.
+    pub(crate) fn is_circle(&self) -> bool {
+        let reference = self.resource.spec.subscriber.reference.as_ref();
+        reference.is_some_and(|reference| {
+            let namespace = reference.namespace.as_deref().filter(|it| !it.is_empty());
+            reference.kind.as_deref() == Some("Broker")
+                && reference.name.as_deref() == Some(self.broker.name.as_str())
+                && namespace.unwrap_or(&self.name.namespace) == self.broker.namespace.as_str()
+        })
     }
 
     /// The plan: all that it needs to run.
@@ -126,6 +144,16 @@ impl Wanted<'_> {
             in_flight_max: options.in_flight_max,
             paused: options.paused,
         })
+    }
+}
+
+/// Where a reference leads that is to `here`, or to something that this process does not run and
+/// nobody knows of: of a Service the name is enough.
+pub(crate) fn found(reference: &Reference, here: Option<Target>) -> Result<Found, String> {
+    match here {
+        Some(address) => Ok(Found::Address(address)),
+        None if reference.is_service() => Ok(Found::Service),
+        None => Err(format!("nothing with an address is known as {reference}")),
     }
 }
 

@@ -77,6 +77,7 @@ impl Bench {
             Control::new(Vec::new(), Budget::new(1 << 24), Connections::new(1, 1), Arc::default());
         let gates: Arc<ArcSwap<Gates>> = Arc::default();
         let args = ServeArgs {
+            kubernetes: false,
             paths: Vec::new(),
             listen: None,
             admin: None,

@@ -129,7 +129,10 @@ pub(crate) fn read(file: &Arc<PathBuf>, text: &str) -> Content {
     let mut content = Content::default();
     documents::parse(text, |document| {
         match document {
-            Ok(node) => File { file, content: &mut content }.add(&node, ""),
+            Ok(node) => {
+                File { file, content: &mut content, unknown_fields: Severity::Error }
+                    .add(&node, "");
+            }
             Err(unreadable) => {
                 content.bad.is_cut = true;
                 content.problems.push(Problem::at(file, unreadable.at, unreadable.message));
@@ -146,10 +149,22 @@ pub(crate) fn read(file: &Arc<PathBuf>, text: &str) -> Content {
     content
 }
 
+/// Reads an object of a cluster, which is called `file` in what is wrong with it.
+///
+/// A field that nobody knows is no error: the cluster's definition may be of a later version.
+pub(crate) fn read_object(file: &Arc<PathBuf>, object: &serde_json::Value) -> Content {
+    let mut content = Content::default();
+    let node = Node::from_json(object);
+    File { file, content: &mut content, unknown_fields: Severity::Warning }.add(&node, "");
+    content
+}
+
 /// A file being read.
 struct File<'a> {
     file: &'a Arc<PathBuf>,
     content: &'a mut Content,
+    /// How bad a field is that is not known.
+    unknown_fields: Severity,
 }
 
 impl File<'_> {
@@ -184,19 +199,24 @@ impl File<'_> {
         let mut reader = Reader::new(node, path);
         let metadata = reader.metadata();
         let body = reader.body(kind);
-        let wrong = reader.into_findings();
+        let mut wrong = reader.into_findings();
+        for finding in wrong.iter_mut().filter(|finding| finding.is_unknown_field) {
+            finding.severity = self.unknown_fields;
+        }
         let is_good = wrong.iter().all(|finding| finding.severity != Severity::Error);
         self.tell(wrong);
         let Some((name, metadata)) = metadata else { return };
         if let (true, Some(body)) = (is_good, body) {
             let hash = content_hash(node, &metadata);
             let position = node.locate("metadata.name");
+            let generation = node.get("metadata").and_then(|it| it.get("generation"));
             let origin = Origin { file: Arc::clone(self.file), position };
             let shell = Resource {
                 spec: (),
                 annotations: metadata.annotations,
                 labels: metadata.labels,
                 hash,
+                generation: generation.and_then(Node::whole).unwrap_or_default(),
                 origin,
                 places: PLACES.iter().map(|field| (*field, node.locate(field))).collect(),
             };

@@ -15,13 +15,22 @@ pub(crate) struct Finding {
     pub(crate) message: String,
     /// What was probably meant.
     pub(crate) suggestion: Option<String>,
+    /// Whether all that is wrong is that nobody knows the field.
+    pub(crate) is_unknown_field: bool,
 }
 
 impl Finding {
     /// An error in a field.
     pub(crate) fn new(at: Position, field: impl Into<String>, message: impl Into<String>) -> Self {
         let (field, message) = (field.into(), message.into());
-        Self { severity: Severity::Error, field, at, message, suggestion: None }
+        Self {
+            severity: Severity::Error,
+            field,
+            at,
+            message,
+            suggestion: None,
+            is_unknown_field: false,
+        }
     }
 
     /// The same with what was probably meant.

@@ -40,6 +40,11 @@ impl Kind {
         }
     }
 
+    /// Whether events can be sent to an object of it.
+    pub fn is_addressable(self) -> bool {
+        matches!(self, Self::Broker)
+    }
+
     fn named(kind: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == kind)
     }

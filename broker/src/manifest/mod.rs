@@ -32,6 +32,7 @@ mod links;
 mod metadata;
 mod mismatch;
 mod node;
+mod objects;
 mod problem;
 mod resource;
 mod state;
@@ -44,6 +45,7 @@ mod watch;
 
 pub(crate) use documents::read_one;
 pub use kind::Kind;
+pub(crate) use objects::{Objects, file_of};
 pub(crate) use problem::nearest;
 pub use problem::{Position, Problem, Severity};
 pub use resource::{ConfigMap, Origin, Resource, Resources, Secret};

@@ -80,6 +80,41 @@ impl Hash for Entry {
 }
 
 impl Node {
+    /// What an API server gave.
+    pub(crate) fn from_json(json: &serde_json::Value) -> Self {
+        let value = match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(value) => Value::Bool(*value),
+            serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(whole), _) => Value::Whole(whole),
+                (None, Some(negative)) => Value::Negative(negative),
+                (None, None) => Value::Float(Float(number.as_f64().unwrap_or_default())),
+            },
+            serde_json::Value::String(text) => Value::Text(text.clone()),
+            serde_json::Value::Array(items) => {
+                Value::List(items.iter().map(Self::from_json).collect())
+            }
+            serde_json::Value::Object(fields) => {
+                let entry = |(key, value): (&String, &serde_json::Value)| Entry {
+                    key: key.clone(),
+                    at: Position::NONE,
+                    value: Self::from_json(value),
+                };
+                Value::Map(fields.iter().map(entry).collect())
+            }
+        };
+        Self { at: Position::NONE, value }
+    }
+
+    /// The whole number, if it is one that fits.
+    pub(crate) fn whole(&self) -> Option<i64> {
+        match &self.value {
+            Value::Whole(value) => i64::try_from(*value).ok(),
+            Value::Negative(value) => Some(*value),
+            _ => None,
+        }
+    }
+
     /// The value of a key, if this is a mapping that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering, fmt, path::PathBuf, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-/// A place in a file: both numbers count from 1, columns in characters.
+/// A place in a file: both numbers count from 1, columns in characters; both are 0 for [`NONE`](Self::NONE).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Position {
     /// The line.
@@ -16,6 +16,9 @@ pub struct Position {
 impl Position {
     /// The first character of a file.
     pub const START: Self = Self { line: 1, column: 1 };
+
+    /// No place: what an API server gives has no lines.
+    pub const NONE: Self = Self { line: 0, column: 0 };
 }
 
 /// What a problem means for the manifest it is in.
@@ -101,7 +104,12 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.position;
-        write!(f, "{}:{line}:{column}: ", printable(&self.file.to_string_lossy()))?;
+        f.write_str(&printable(&self.file.to_string_lossy()))?;
+        if self.position == Position::NONE {
+            f.write_str(": ")?;
+        } else {
+            write!(f, ":{line}:{column}: ")?;
+        }
         if self.severity != Severity::Error {
             write!(f, "{}: ", self.severity.as_str())?;
         }

@@ -28,6 +28,8 @@ pub struct Resource<S> {
     pub labels: BTreeMap<String, String>,
     /// Hash of spec, annotations and labels: equal while nothing that counts has changed.
     pub hash: u64,
+    /// `metadata.generation` as a cluster counts it; 0 in a file.
+    pub generation: i64,
     /// Where it comes from.
     pub origin: Origin,
     /// Where the fields are that other resources decide about.
@@ -37,8 +39,8 @@ pub struct Resource<S> {
 impl Resource<()> {
     /// The same with a spec.
     pub(super) fn with<S>(self, spec: S) -> Resource<S> {
-        let Self { spec: (), annotations, labels, hash, origin, places } = self;
-        Resource { spec, annotations, labels, hash, origin, places }
+        let Self { spec: (), annotations, labels, hash, generation, origin, places } = self;
+        Resource { spec, annotations, labels, hash, generation, origin, places }
     }
 }
 
@@ -106,7 +108,9 @@ impl Resources {
         ) -> bool {
             left.len() == right.len()
                 && left.iter().zip(right).all(|((left_name, left), (right_name, right))| {
-                    left_name == right_name && left.hash == right.hash
+                    left_name == right_name
+                        && left.hash == right.hash
+                        && left.generation == right.generation
                 })
         }
         same(&self.brokers, &other.brokers)

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use channel::Name;
+use dispatcher::TriggerSpec;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -14,8 +16,10 @@ use super::{
     files::{Scan, Seen, Version},
     links,
     problem::Problem,
-    resource::Resources,
+    resource::{Resource, Resources},
+    trigger::broker_of,
 };
+use crate::addresses::Addresses;
 
 /// A problem and how long it has been there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +39,10 @@ pub struct Snapshot {
     /// What is wrong with the files, in reading order; files with errors count in `resources` as
     /// they were when they were last good.
     pub problems: Vec<Standing>,
+    /// Who knows the addresses of what this process does not run; nobody without a cluster.
+    pub addresses: Option<Arc<dyn Addresses>>,
+    /// Which generation of an object its problems are about, by the file that stands for it.
+    pub generations: BTreeMap<Arc<PathBuf>, i64>,
 }
 
 impl Snapshot {
@@ -53,6 +61,7 @@ pub(super) struct State {
     missed: BTreeSet<PathBuf>,
     /// Why some paths could not be looked into at the last scan.
     unreachable: Vec<Problem>,
+    foreign: BTreeSet<Name>,
     snapshot: Snapshot,
 }
 
@@ -108,6 +117,26 @@ impl State {
             return false;
         }
         self.unreachable = scan.problems;
+        self.relink(now)
+    }
+
+    /// Takes in what one file says now.
+    pub(super) fn learn(&mut self, path: PathBuf, content: Content) {
+        self.files.entry(path).or_default().learn(Version::default(), content);
+    }
+
+    /// Forgets one file. Returns whether it was known.
+    pub(super) fn remove(&mut self, path: &Path) -> bool {
+        self.files.remove(path).is_some()
+    }
+
+    /// Brokers that others run: their triggers are not ours either.
+    pub(super) fn set_foreign(&mut self, brokers: BTreeSet<Name>) {
+        self.foreign = brokers;
+    }
+
+    /// Puts together what all files say now. Returns whether that changed the snapshot.
+    pub(super) fn relink(&mut self, now: Timestamp) -> bool {
         let (resources, linked) = self.link();
         let told = self.files.values().flat_map(Known::problems).cloned();
         let problems = told.chain(self.unreachable.iter().cloned()).chain(linked).collect();
@@ -122,7 +151,22 @@ impl State {
         }
         let in_use = &self.snapshot.resources;
         let good = self.files.values().flat_map(|file| &file.good);
-        let (resources, linked) = links::link(good, &bad, in_use);
+        let (mut resources, mut linked) = links::link(good, &bad, in_use);
+        if !self.foreign.is_empty() {
+            let is_ours = |name: &Name, trigger: &Resource<TriggerSpec>| {
+                let broker = broker_of(name, &trigger.spec);
+                broker.is_none_or(|broker| !self.foreign.contains(&broker))
+            };
+            let mut others = BTreeSet::new();
+            resources.triggers.retain(|name, trigger| {
+                let is_ours = is_ours(name, trigger);
+                if !is_ours {
+                    others.insert(Arc::clone(&trigger.origin.file));
+                }
+                is_ours
+            });
+            linked.retain(|problem| !others.contains(&problem.file));
+        }
         if self.files.values().all(|file| file.refused.is_none()) {
             return (resources, linked);
         }
@@ -170,7 +214,8 @@ impl State {
             .collect();
         let is_same =
             self.snapshot.resources.says_the_same(&resources) && self.snapshot.problems == standing;
-        self.snapshot = Snapshot { resources: Arc::new(resources), problems: standing };
+        self.snapshot.resources = Arc::new(resources);
+        self.snapshot.problems = standing;
         !is_same
     }
 }

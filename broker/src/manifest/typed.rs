@@ -113,6 +113,7 @@ impl Reading {
             None => format!("unknown field; known here: {}", known.join(", ")),
         };
         let finding = Finding::new(entry.at, field.as_str(), message).meant(suggestion);
+        let finding = Finding { is_unknown_field: true, ..finding };
         self.unknown.borrow_mut().insert(field, finding);
     }
 }

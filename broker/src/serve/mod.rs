@@ -1,11 +1,12 @@
 //! `catchment serve`: puts the process together, runs it, and takes it down in order.
 
 mod ending;
+mod feed;
 
 use std::{
+    collections::HashSet,
     io,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     thread::JoinHandle,
     time::{Duration, SystemTime},
@@ -30,13 +31,14 @@ use crate::{
     controller::Controller,
     ingress::Connections,
     listen,
-    manifest::{self, Manifests, Snapshot},
+    manifest::{Problem, Snapshot},
     spec::ChannelKind,
     telemetry,
     worker::{self, Command, Shared},
 };
 
 use ending::{Ending, end};
+use feed::Feed;
 
 /// Threads for everything that is not an event's path.
 const CONTROL_THREADS: usize = 2;
@@ -71,8 +73,8 @@ pub fn run(args: ServeArgs, console: &Console) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::caused("cannot start", &error))?;
-    let ended = runtime
-        .block_on(async { Process::start(settings, &args.paths, console).await?.serve().await });
+    let ended =
+        runtime.block_on(async { Process::start(settings, &args, console).await?.serve().await });
     runtime.shutdown_background();
     ended
 }
@@ -84,8 +86,7 @@ struct Process {
     controller: Controller,
     /// Wishes that the resources are looked at again.
     looks: mpsc::Receiver<Look>,
-    /// `None` when the process brings its own resources.
-    manifests: Option<Manifests>,
+    feed: Feed,
     workers: Vec<JoinHandle<io::Result<()>>>,
     draining: Arc<AtomicBool>,
     stop_accepting: CancellationToken,
@@ -99,12 +100,12 @@ struct Process {
 impl Process {
     async fn start(
         settings: Settings,
-        paths: &[PathBuf],
+        args: &ServeArgs,
         console: &Console,
     ) -> Result<Self, Failure> {
         let signals = Signals::new().map_err(|error| Failure::caused("cannot start", &error))?;
         let settings = Arc::new(settings);
-        let manifests = if paths.is_empty() { None } else { Some(open(paths)?) };
+        let feed = Feed::open(args).await?;
         let sockets = listen::bind_shared(settings.listen, settings.workers)
             .map_err(|error| cannot_listen(settings.listen, &error))?;
         let admin = listen::bind_shared(settings.admin, 1)
@@ -148,7 +149,7 @@ impl Process {
             settings,
             control,
             looks,
-            manifests,
+            feed,
             workers,
             draining: shared.draining,
             stop_accepting: shared.stop_accepting,
@@ -158,15 +159,21 @@ impl Process {
             signals,
         };
         process.serve_admin(admin, events_at, *console)?;
-        let snapshot = match &process.manifests {
-            Some(manifests) => manifests.current(),
-            None => built_in(admin_at),
+        let snapshot = tokio::select! {
+            biased;
+            () = process.signals.next() => {
+                return Err(Failure::Failed("asked to end before it was known what to run".to_owned()));
+            }
+            snapshot = process.feed.first(&process.control, admin_at) => snapshot,
         };
         process.apply(&snapshot).await;
         process.control.set_loaded();
         process.controller.settle(OPEN_PATIENCE).await;
         process.accept(sockets).await;
         process.control.set_ready();
+        if let Some(reporter) = process.feed.reporter(&process.control, &process.settings) {
+            process.tasks.spawn(reporter.run(process.stop_accepting.clone()));
+        }
         console.print(&format!(
             "catchment is ready: events http://{events_at}, admin http://{admin_at}\n"
         ))?;
@@ -202,8 +209,10 @@ impl Process {
     }
 
     async fn apply(&mut self, snapshot: &Snapshot) {
-        for standing in &snapshot.problems {
-            let problem = &standing.problem;
+        let told = self.control.inventory.load_full();
+        let told: HashSet<&Problem> = told.problems.iter().map(|it| &it.problem).collect();
+        let problems = snapshot.problems.iter().map(|standing| &standing.problem);
+        for problem in problems.filter(|problem| !told.contains(problem)) {
             if problem.is_error() {
                 tracing::error!(%problem, "manifest is not used as it is written");
             } else {
@@ -223,7 +232,7 @@ impl Process {
             tokio::select! {
                 biased;
                 () = self.signals.next() => break,
-                snapshot = next_change(&mut self.manifests) => self.apply(&snapshot).await,
+                snapshot = self.feed.next_change() => self.apply(&snapshot).await,
                 report = self.controller.report() => self.controller.take(report).await,
                 Some(look) = self.looks.recv() => {
                     self.controller.look_again().await;
@@ -319,39 +328,12 @@ fn broken_storage(control: &Control) -> Option<String> {
     })
 }
 
-fn open(paths: &[PathBuf]) -> Result<Manifests, Failure> {
-    Manifests::open(paths).map_err(|error| Failure::Failed(error.to_string()))
-}
-
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use".to_owned(),
         _ => error.to_string(),
     };
     Failure::Failed(format!("cannot listen on {address}: {why}"))
-}
-
-/// The next change of the manifests; none ever comes when the process brings its own.
-async fn next_change(manifests: &mut Option<Manifests>) -> Snapshot {
-    match manifests {
-        Some(manifests) => manifests.next_change().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// One broker whose events are shown in the terminal.
-fn built_in(admin: SocketAddr) -> Snapshot {
-    let text = format!(
-        "apiVersion: eventing.knative.dev/v1\n\
-         kind: Broker\n\
-         metadata: {{name: default}}\n\
-         ---\n\
-         apiVersion: eventing.knative.dev/v1\n\
-         kind: Trigger\n\
-         metadata: {{name: display}}\n\
-         spec:\n  broker: default\n  subscriber: {{uri: \"http://{admin}/display\"}}\n"
-    );
-    manifest::read("built-in", &text)
 }
 
 /// The signals that ask the process to end.

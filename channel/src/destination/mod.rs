@@ -64,8 +64,8 @@ pub struct Reference {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = API_VERSION_LENGTH_MAX))]
     pub api_version: Option<String>,
-    /// Group of the kind. Knative reads it only behind a feature that is off by default, so
-    /// `apiVersion` is needed all the same.
+    /// Group of the kind, in place of `apiVersion`: the version is the one that the cluster prefers.
+    /// Knative reads it only behind a feature that is off by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = NAME_LENGTH_MAX))]
     pub group: Option<String>,
@@ -83,6 +83,15 @@ pub struct Target {
     pub ca_certs: Option<String>,
     /// The OIDC audience that a token must be made for.
     pub audience: Option<String>,
+}
+
+/// What a reference leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Something with this address.
+    Address(Target),
+    /// A Service of the core group: its address follows from its name.
+    Service,
 }
 
 impl Destination {
@@ -156,6 +165,26 @@ impl Destination {
         namespace: &str,
         address_of: impl FnOnce(&Reference) -> Option<Target>,
     ) -> Result<Target, Invalid> {
+        self.resolve_by(path, namespace, |reference| {
+            if reference.is_service() {
+                return Ok(Found::Service);
+            }
+            let unknown = || format!("nothing with an address is known as {reference}");
+            address_of(reference).map(Found::Address).ok_or_else(unknown)
+        })
+    }
+
+    /// As [`resolve`](Self::resolve); `find` also says whether a Service is there.
+    ///
+    /// # Errors
+    ///
+    /// The first problem that [`check`](Self::check) finds, or what `find` says, as that of `path.ref`.
+    pub fn resolve_by(
+        &self,
+        path: &str,
+        namespace: &str,
+        find: impl FnOnce(&Reference) -> Result<Found, String>,
+    ) -> Result<Target, Invalid> {
         let mut problems = Vec::new();
         self.check(path, &mut problems);
         if let Some(first) = problems.into_iter().next() {
@@ -167,14 +196,13 @@ impl Destination {
             return Ok(self.over(Target { url, ca_certs: None, audience: None }));
         };
         let reference = reference.in_namespace(namespace);
-        let address = if reference.is_service() {
-            reference.service_address(self.ca_certs.is_some())
-        } else {
-            address_of(&reference)
-        };
-        let Some(mut target) = address else {
-            let rule = format!("nothing with an address is known as {reference}");
-            return Err(Invalid::new(format!("{path}.ref"), rule));
+        let wrong = |rule: String| Invalid::new(format!("{path}.ref"), rule);
+        let mut target = match find(&reference).map_err(wrong)? {
+            Found::Address(target) => target,
+            Found::Service => {
+                let address = reference.service_address(self.ca_certs.is_some());
+                address.ok_or_else(|| wrong(format!("{reference} has no address")))?
+            }
         };
         if let Some(uri) = self.uri() {
             target.url = join(&target.url, uri).map_err(in_uri)?;
@@ -202,13 +230,17 @@ impl Reference {
     pub const RULES: [Rule; 3] = [
         Rule::new("has(self.name) && self.name != ''", "missing field(s): name"),
         Rule::new("has(self.kind) && self.kind != ''", "missing field(s): kind"),
-        Rule::new("has(self.apiVersion) && self.apiVersion != ''", "missing field(s): apiVersion"),
+        Rule::new(
+            "has(self.apiVersion) && self.apiVersion != '' || has(self.group) && self.group != ''",
+            "missing field(s): apiVersion",
+        ),
     ];
 
     /// Adds everything that is wrong with the reference written at `path` to `problems`.
     pub fn check(&self, path: &str, problems: &mut Vec<Invalid>) {
-        let needed =
-            [("name", &self.name), ("kind", &self.kind), ("apiVersion", &self.api_version)];
+        let is_given = |field: &Option<String>| field.as_deref().is_some_and(|it| !it.is_empty());
+        let version = if is_given(&self.api_version) { &self.api_version } else { &self.group };
+        let needed = [("name", &self.name), ("kind", &self.kind), ("apiVersion", version)];
         let missing: Vec<&str> = needed
             .iter()
             .filter(|(_, value)| value.as_deref().unwrap_or_default().is_empty())
@@ -233,7 +265,7 @@ impl Reference {
     }
 
     /// Whether a Service of the core group is meant.
-    fn is_service(&self) -> bool {
+    pub fn is_service(&self) -> bool {
         self.kind.as_deref() == Some("Service") && self.api_version.as_deref() == Some("v1")
     }
 
@@ -255,7 +287,9 @@ impl std::fmt::Display for Reference {
     /// `eventing.knative.dev/v1 Broker default/orders`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let part = |part: &'_ Option<String>| part.clone().unwrap_or_default();
-        let (version, kind) = (part(&self.api_version), part(&self.kind));
+        let is_versioned = self.api_version.as_deref().is_some_and(|it| !it.is_empty());
+        let version = if is_versioned { &self.api_version } else { &self.group };
+        let (version, kind) = (part(version), part(&self.kind));
         write!(f, "{version} {kind} {}/{}", part(&self.namespace), part(&self.name))
     }
 }

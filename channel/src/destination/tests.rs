@@ -54,11 +54,7 @@ fn what_is_wrong_is_said_in_knatives_words() {
         (r#"{"uri":"/path"}"#.into(), ".uri", relative),
         (r#"{"uri":"host.only"}"#.into(), ".uri", relative),
         (r#"{"ref":{"kind":"Service"}}"#.into(), ".ref", "missing field(s): name, apiVersion"),
-        (
-            r#"{"ref":{"group":"g","kind":"K","name":"n"}}"#.into(),
-            ".ref",
-            "missing field(s): apiVersion",
-        ),
+        (r#"{"ref":{"kind":"K","name":"n"}}"#.into(), ".ref", "missing field(s): apiVersion"),
         (r#"{"uri":"http://a","CACerts":"no"}"#.into(), ".CACerts", "CA Cert provided is invalid"),
         (
             r#"{"uri":"http://a","CACerts":"-----BEGIN KEY-----\nMAA=\n-----END KEY-----"}"#.into(),
@@ -69,6 +65,11 @@ fn what_is_wrong_is_said_in_knatives_words() {
     for (json, field, rule) in cases {
         assert_eq!(problems(&json), [format!("spec.subscriber{field}: {rule}")], "{json}");
     }
+}
+
+#[test]
+fn a_group_does_in_place_of_a_version() {
+    assert_eq!(problems(r#"{"ref":{"group":"g","kind":"K","name":"n"}}"#), [""; 0]);
 }
 
 #[test]

@@ -250,6 +250,7 @@ fn a_broker_that_shares_its_label_is_counted_with_the_others() {
             broker,
             filter,
             running,
+            unresolved: None,
             paused: None,
             sink_from: None,
         };

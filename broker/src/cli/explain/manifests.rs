@@ -1,6 +1,6 @@
 //! An event explained by manifests alone.
 
-use channel::{Event, Name};
+use channel::{Event, Name, Reference, Target};
 use dispatcher::{Filter, TriggerPlan, TriggerSpec};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config,
     control::{NotReady, PausedBy, SinkFrom},
-    controller::{Wanted, address_of},
+    controller::{Wanted, address_of, found},
     display::escape,
     explain::{Explained, Subject},
     manifest::{self, Resource, Resources, Snapshot, broker_of},
@@ -103,12 +103,7 @@ impl<'a> Asked<'a> {
         let plan = match of_broker {
             None => Err(wanted.homeless()),
             Some(of_broker) => wanted
-                .targets(of_broker, |reference| {
-                    let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
-                    let is_here = reference.kind.as_deref() == Some("Broker")
-                        && resources.brokers.contains_key(&name);
-                    if is_here { address_of(config::LISTEN.parse().ok()?, &name) } else { None }
-                })
+                .targets(of_broker, |reference| found(reference, here(reference, resources)))
                 .and_then(|targets| wanted.plan(of_broker, &targets)),
         };
         Some(Self { name, broker, filter, plan, sink_from })
@@ -125,6 +120,14 @@ impl<'a> Asked<'a> {
             paused: is_paused.then_some(PausedBy::Manifest),
         }
     }
+}
+
+/// The address of a broker that these manifests define.
+fn here(reference: &Reference, resources: &Resources) -> Option<Target> {
+    let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
+    let is_here =
+        reference.kind.as_deref() == Some("Broker") && resources.brokers.contains_key(&name);
+    if is_here { address_of(config::LISTEN.parse().ok()?, &name) } else { None }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     Settings, channels,
     channels::{Disk, Overflow},
     kafka::Kafka,
+    kubernetes::Kubernetes,
     nats::Nats,
     quantity::Bytes,
 };
@@ -58,6 +59,7 @@ pub(super) struct File {
     channel: Channel,
     kafka: Kafka,
     nats: Nats,
+    kubernetes: Kubernetes,
     overflow: Overflow,
     delivery: Delivery,
     dead_letters: DeadLetters,
@@ -180,6 +182,8 @@ impl File {
         self.channel.disk.apply(&mut settings.disk, event_fits(settings.ingress.body_bytes_max));
         self.kafka.apply(&mut settings.kafka);
         self.nats.apply(&mut settings.nats);
+        put(&mut settings.kubernetes.ingress_url, self.kubernetes.ingress_url.map(Some));
+        put(&mut settings.kubernetes.lease, self.kubernetes.lease);
         put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
         self.overflow.apply(&mut settings.overflow);
         let overflow = &settings.overflow;
@@ -251,6 +255,7 @@ fn unusable(settings: &Settings) -> Option<String> {
     let mut problems = Vec::new();
     settings.kafka.check(&mut problems);
     settings.nats.check(&mut problems);
+    settings.kubernetes.check(&mut problems);
     (!problems.is_empty()).then(|| problems.join("; "))
 }
 

@@ -1,0 +1,510 @@
+//! All that is followed of a cluster, as snapshots of what it wants: the same that a folder gives.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use channel::Name;
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    discovery::oneshot,
+};
+use tokio::{sync::mpsc, time};
+use tokio_util::{sync::CancellationToken, sync::DropGuard, task::TaskTracker};
+
+use super::{
+    Error,
+    error::{in_words, is_not_found},
+    kinds::{FOLLOWED, Followed},
+    referred::{KindKey, Referred},
+    seen::{AllSeen, Seen},
+    troubles::Troubles,
+    wanted,
+    watch::{Change, News, Watched, follow},
+};
+use crate::{
+    addresses::Addresses,
+    manifest::{Kind, Objects, Snapshot},
+};
+
+/// Changes that wait to be taken in.
+const CHANGES_MAX: usize = 1024;
+
+/// Kinds that references may name.
+const KINDS_MAX: usize = 64;
+
+/// Config maps that brokers may name.
+const CONFIG_MAPS_MAX: usize = 256;
+
+/// How often it is asked again for a kind that the cluster does not have.
+const ABSENT_EVERY: Duration = Duration::from_secs(5);
+
+/// What a watch is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum From {
+    Ours(Kind),
+    Referred(KindKey),
+    ConfigMap(Name),
+}
+
+/// What is shared with whoever reports.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) seen: AllSeen,
+    pub(super) referred: Arc<Referred>,
+}
+
+/// A watch at work.
+#[derive(Debug)]
+struct Following {
+    /// Whether it has told what there is, or why it cannot.
+    has_answered: bool,
+    _stop: DropGuard,
+}
+
+/// A cluster, followed.
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+    shared: Arc<Shared>,
+    objects: Objects,
+    /// What of each object was last taken in: its generation, labels and annotations.
+    versions: HashMap<(Kind, Name), u64>,
+    foreign: BTreeSet<Name>,
+    /// The config map that each broker names.
+    configs: BTreeMap<Name, Name>,
+    following: HashMap<From, Following>,
+    sender: mpsc::Sender<News<From>>,
+    changes: mpsc::Receiver<News<From>>,
+    tasks: TaskTracker,
+    troubles: Arc<Troubles>,
+    /// Whether something has changed since the last snapshot.
+    is_stale: bool,
+    /// Whether the first snapshot was given.
+    is_begun: bool,
+    snapshot: Snapshot,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Begins to follow the cluster of the kubeconfig, or the one that this pod runs in.
+    ///
+    /// # Errors
+    ///
+    /// When neither is there, or what they say cannot be used. A server that does not answer is no
+    /// error here: it is asked until it does.
+    pub async fn open() -> Result<Self, Error> {
+        let config = kube::Config::infer().await.map_err(Error::NotConfigured)?;
+        let namespace = config.default_namespace.clone();
+        tracing::info!(server = %config.cluster_url, %namespace, "following a cluster");
+        let client = Client::try_from(config).map_err(Error::Unusable)?;
+        let (sender, changes) = mpsc::channel(CHANGES_MAX);
+        let mut cluster = Self {
+            client,
+            namespace,
+            shared: Arc::default(),
+            objects: Objects::default(),
+            versions: HashMap::new(),
+            foreign: BTreeSet::new(),
+            configs: BTreeMap::new(),
+            following: HashMap::new(),
+            sender,
+            changes,
+            tasks: TaskTracker::new(),
+            troubles: Arc::default(),
+            is_stale: true,
+            is_begun: false,
+            snapshot: Snapshot::default(),
+        };
+        for followed in FOLLOWED {
+            let api = Api::all_with(cluster.client.clone(), &followed.resource());
+            let called = followed.full_name();
+            cluster.watch(From::Ours(followed.kind), Watched { api, called, only: None });
+        }
+        Ok(cluster)
+    }
+
+    /// The client of its API server.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The namespace that this process is in.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Tells in `troubles` what cannot be followed for now.
+    pub fn tell_troubles(&mut self, troubles: Arc<Troubles>) {
+        self.troubles = troubles;
+    }
+
+    /// What the cluster wants, as of the last snapshot.
+    pub fn current(&self) -> Snapshot {
+        self.snapshot.clone()
+    }
+
+    /// Waits until the cluster wants something else, and tells what; the first time, until all that
+    /// it wants is known. Changes in quick succession are told as one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a change that was noticed is told by the next call.
+    pub async fn next_change(&mut self) -> Snapshot {
+        loop {
+            if self.is_stale && (self.is_begun || self.is_known()) {
+                self.is_stale = false;
+                let addresses: Arc<dyn Addresses> = Arc::<Referred>::clone(&self.shared.referred);
+                self.objects.set_foreign(self.foreign.clone());
+                (self.snapshot, _) = self.objects.link(&addresses);
+                let is_waited_for = self.follow_wanted();
+                if self.is_begun || !is_waited_for {
+                    self.is_begun = true;
+                    return self.current();
+                }
+                self.is_stale = true;
+            }
+            let Some(news) = self.changes.recv().await else {
+                // We hold a sender ourselves.
+                std::future::pending().await
+            };
+            self.take(news);
+            while let Ok(news) = self.changes.try_recv() {
+                self.take(news);
+            }
+        }
+    }
+
+    /// Whether every watch has answered.
+    fn is_known(&self) -> bool {
+        self.following.values().all(|following| following.has_answered)
+    }
+
+    fn watch(&mut self, from: From, watched: Watched) {
+        let stop = CancellationToken::new();
+        let following = Following { has_answered: false, _stop: stop.clone().drop_guard() };
+        self.following.insert(from.clone(), following);
+        self.tasks.spawn(follow(watched, from, self.sender.clone(), stop));
+    }
+
+    /// Follows what is referred to, and nothing else. Returns whether an answer is to be waited for.
+    fn follow_wanted(&mut self) -> bool {
+        let kinds = wanted::kinds(&self.snapshot.resources);
+        let configs: HashSet<&Name> = self.configs.values().collect();
+        let stale: Vec<From> = self
+            .following
+            .keys()
+            .filter(|from| match from {
+                From::Ours(_) => false,
+                From::Referred(key) => !kinds.contains(key),
+                From::ConfigMap(name) => !configs.contains(name),
+            })
+            .cloned()
+            .collect();
+        let configs: Vec<Name> = configs.into_iter().take(CONFIG_MAPS_MAX).cloned().collect();
+        for from in stale {
+            self.following.remove(&from);
+            self.troubles.remove(&from.to_string());
+            match from {
+                From::Referred(key) => self.shared.referred.forget(&key),
+                From::ConfigMap(name) => self.is_stale |= self.forget(Kind::ConfigMap, &name),
+                From::Ours(_) => {}
+            }
+        }
+        for key in kinds.into_iter().take(KINDS_MAX) {
+            let is_ours = FOLLOWED.iter().any(|followed| KindKey::ours(followed) == key);
+            if !is_ours && !self.following.contains_key(&From::Referred(key.clone())) {
+                self.look_up(key);
+            }
+        }
+        for name in configs {
+            if !self.following.contains_key(&From::ConfigMap(name.clone())) {
+                let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
+                let kind = ApiResource::from_gvk_with_plural(&kind, "configmaps");
+                let api = Api::namespaced_with(self.client.clone(), &name.namespace, &kind);
+                let called = format!("configmap {name}");
+                let only = Some(name.name.clone());
+                self.watch(From::ConfigMap(name), Watched { api, called, only });
+            }
+        }
+        !self.is_known()
+    }
+
+    /// Finds out how the API server knows a kind, then follows it.
+    fn look_up(&mut self, key: KindKey) {
+        let stop = CancellationToken::new();
+        let following = Following { has_answered: false, _stop: stop.clone().drop_guard() };
+        let from = From::Referred(key.clone());
+        self.following.insert(from.clone(), following);
+        self.shared.referred.ask(&key);
+        let (client, changes) = (self.client.clone(), self.sender.clone());
+        self.tasks.spawn(async move {
+            let Some(kind) =
+                stop.run_until_cancelled(discover(&client, &key, &from, &changes)).await.flatten()
+            else {
+                return;
+            };
+            let called = if kind.group.is_empty() {
+                kind.plural.clone()
+            } else {
+                format!("{}.{}", kind.plural, kind.group)
+            };
+            let api = Api::all_with(client, &kind);
+            follow(Watched { api, called, only: None }, from, changes, stop).await;
+        });
+    }
+
+    fn take(&mut self, News { from, change }: News<From>) {
+        // A watch that was ended may have told something before.
+        let hash_map::Entry::Occupied(mut following) = self.following.entry(from.clone()) else {
+            return;
+        };
+        match &change {
+            Change::Listed(_) => following.get_mut().has_answered = true,
+            Change::Absent => following.get_mut().has_answered = !from.is_needed(),
+            Change::Failed(_) => {
+                following.get_mut().has_answered |= !matches!(from, From::Ours(_));
+            }
+            Change::Put(..) | Change::Gone(_) => {}
+        }
+        let about = from.to_string();
+        match &change {
+            Change::Failed(why) => self.troubles.add(&about, why),
+            Change::Absent if from.is_needed() => {
+                self.troubles.add(&about, &format!("the cluster does not have {about}"));
+            }
+            _ => self.troubles.remove(&about),
+        }
+        from.log(&change);
+        let is_news = match from {
+            From::Ours(kind) => self.take_ours(kind, change),
+            From::Referred(key) => self.take_referred(&key, change),
+            From::ConfigMap(name) => match change {
+                Change::Put(_, object) => self.put(Kind::ConfigMap, &name, &object),
+                Change::Listed(names) if names.contains(&name) => false,
+                Change::Gone(_) | Change::Listed(_) => {
+                    self.forget(Kind::ConfigMap, &name);
+                    true
+                }
+                Change::Absent | Change::Failed(_) => !self.is_begun,
+            },
+        };
+        if is_news {
+            self.shared.seen.change();
+        }
+        self.is_stale |= is_news;
+    }
+
+    fn take_ours(&mut self, kind: Kind, change: Change) -> bool {
+        let key = Followed::of(kind).map(KindKey::ours);
+        match change {
+            Change::Put(name, object) => {
+                let seen = Seen::of(kind, &object);
+                let is_foreign = seen.foreign_class.is_some();
+                let is_ending = seen.is_ending;
+                let config = seen.config.clone();
+                self.shared.seen.lock().insert((kind, name.clone()), seen);
+                self.shared.seen.change();
+                let mut is_news = key
+                    .filter(|_| kind.is_addressable())
+                    .is_some_and(|key| self.shared.referred.put(&key, &name, &object).is_moved);
+                if kind == Kind::Broker {
+                    match config.filter(|_| !is_foreign && !is_ending) {
+                        Some(config) => drop(self.configs.insert(name.clone(), config)),
+                        None => drop(self.configs.remove(&name)),
+                    }
+                    is_news |= if is_foreign {
+                        self.foreign.insert(name.clone())
+                    } else {
+                        self.foreign.remove(&name)
+                    };
+                }
+                is_news
+                    | if is_foreign || is_ending {
+                        self.forget(kind, &name)
+                    } else {
+                        self.put(kind, &name, &object)
+                    }
+            }
+            Change::Gone(name) => {
+                self.lose(kind, &name);
+                true
+            }
+            Change::Listed(names) => {
+                let known: Vec<Name> = {
+                    let seen = self.shared.seen.lock();
+                    let known =
+                        seen.keys().filter(|(of, name)| *of == kind && !names.contains(name));
+                    known.map(|(_, name)| name.clone()).collect()
+                };
+                for name in &known {
+                    self.lose(kind, name);
+                }
+                let is_news = key.is_some_and(|key| self.shared.referred.set_listed(&key, &names));
+                is_news | !known.is_empty() | !self.is_begun
+            }
+            Change::Absent => {
+                if let Some(key) = key {
+                    self.shared.referred.set_absent(&key);
+                }
+                !self.is_begun
+            }
+            Change::Failed(_) => false,
+        }
+    }
+
+    fn take_referred(&mut self, key: &KindKey, change: Change) -> bool {
+        let referred = &self.shared.referred;
+        match change {
+            Change::Put(name, object) => {
+                let put = referred.put(key, &name, &object);
+                if put.is_news {
+                    self.shared.seen.change();
+                }
+                put.is_moved
+            }
+            Change::Gone(name) => referred.remove(key, &name),
+            Change::Listed(names) => referred.set_listed(key, &names),
+            Change::Absent => {
+                referred.set_absent(key);
+                true
+            }
+            Change::Failed(why) => {
+                referred.set_failed(key, why);
+                true
+            }
+        }
+    }
+
+    /// An object of ours is gone.
+    fn lose(&mut self, kind: Kind, name: &Name) {
+        self.shared.seen.lock().remove(&(kind, name.clone()));
+        self.shared.seen.change();
+        if let Some(followed) = Followed::of(kind) {
+            self.shared.referred.remove(&KindKey::ours(followed), name);
+        }
+        if kind == Kind::Broker {
+            self.foreign.remove(name);
+        }
+        self.forget(kind, name);
+    }
+
+    /// Takes in what an object wants. Returns whether that may be news: a change of its status is not.
+    fn put(&mut self, kind: Kind, name: &Name, object: &DynamicObject) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (object.metadata.generation, object.annotations(), object.labels()).hash(&mut hasher);
+        if kind == Kind::ConfigMap {
+            object.resource_version().hash(&mut hasher);
+        }
+        object.uid().hash(&mut hasher);
+        let version = hasher.finish();
+        if self.versions.insert((kind, name.clone()), version) == Some(version) {
+            return false;
+        }
+        // An object as it was given is JSON.
+        let Ok(json) = serde_json::to_value(object) else { return false };
+        self.objects.put(kind.as_str(), name, &json);
+        true
+    }
+
+    /// Returns whether the object was known.
+    fn forget(&mut self, kind: Kind, name: &Name) -> bool {
+        self.versions.remove(&(kind, name.clone()));
+        if kind == Kind::Broker {
+            self.configs.remove(name);
+        }
+        self.objects.remove(kind.as_str(), name)
+    }
+}
+
+impl std::fmt::Display for From {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ours(kind) => match Followed::of(*kind) {
+                Some(followed) => f.write_str(&followed.full_name()),
+                None => f.write_str(kind.as_str()),
+            },
+            Self::Referred(key) => key.fmt(f),
+            Self::ConfigMap(name) => write!(f, "ConfigMap {name}"),
+        }
+    }
+}
+
+impl From {
+    /// Whether nothing can be done without it.
+    fn is_needed(&self) -> bool {
+        match self {
+            Self::Ours(kind) => Followed::of(*kind).is_some_and(|followed| followed.is_needed),
+            Self::Referred(_) | Self::ConfigMap(_) => false,
+        }
+    }
+
+    fn log(&self, change: &Change) {
+        match (self, change) {
+            (_, Change::Failed(why)) => {
+                tracing::error!(about = %self, %why, "the cluster cannot be followed: what is known goes on");
+            }
+            (Self::Ours(kind), Change::Absent) if self.is_needed() => {
+                let resource = Followed::of(*kind).map(Followed::full_name).unwrap_or_default();
+                tracing::error!(
+                    %resource,
+                    "the cluster does not have this kind: apply what `catchment crds` prints"
+                );
+            }
+            (Self::Referred(key), Change::Absent) => {
+                tracing::warn!(kind = %key, "a reference names a kind that the cluster does not have");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl KindKey {
+    fn ours(followed: &Followed) -> Self {
+        let resource = followed.resource();
+        Self { group: resource.group, version: Some(resource.version), kind: resource.kind }
+    }
+}
+
+/// How the API server knows a kind; asks until it knows it. `None` once nobody listens.
+async fn discover(
+    client: &Client,
+    key: &KindKey,
+    from: &From,
+    changes: &mpsc::Sender<News<From>>,
+) -> Option<ApiResource> {
+    loop {
+        let found = match &key.version {
+            Some(version) => {
+                let kind = GroupVersionKind::gvk(&key.group, version, &key.kind);
+                oneshot::pinned_kind(client, &kind).await.map(|(kind, _)| Some(kind))
+            }
+            None => oneshot::group(client, &key.group)
+                .await
+                .map(|group| group.recommended_kind(&key.kind).map(|(kind, _)| kind)),
+        };
+        let change = match found {
+            Ok(Some(kind)) => return Some(kind),
+            Ok(None) => Change::Absent,
+            Err(error) if is_not_found(&error) || matches!(error, kube::Error::Discovery(_)) => {
+                Change::Absent
+            }
+            Err(error) => Change::Failed(in_words(&format!("cannot look up {key}"), &error)),
+        };
+        changes.send(News { from: from.clone(), change }).await.ok()?;
+        time::sleep(ABSENT_EVERY).await;
+    }
+}

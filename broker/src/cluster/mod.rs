@@ -1,0 +1,40 @@
+//! The Kubernetes API as a second home of resources: followed like a folder of manifests.
+//!
+//! # Reading order
+//!
+//! `error`; `watch` (one kind, listed and watched, as a stream of changes), `kinds` (which kinds are
+//! ours), `seen` (what the cluster says of our objects beside what they want), `referred` (where
+//! references lead), `wanted` (which objects are referred to), `feed` (all of them together, as
+//! snapshots), `troubles` (what of it fails for now); `lease` (who may write), `report` (what is written).
+//!
+//! # Promises
+//!
+//! - The first snapshot comes after the first full list of every kind that the cluster has.
+//! - While the API server is away everything goes on as it was last known.
+//! - An object that cannot be used is told of in its own conditions and touches no other.
+//!
+//! # Limits
+//!
+//! | what | limit | at the limit |
+//! | --- | --- | --- |
+//! | objects in one answer to a list | 500 | the next page is asked for |
+//! | changes that wait to be taken in | 1,024 | the watches wait |
+//! | kinds that references may name | 64 | references to further kinds lead nowhere, and say so |
+//! | config maps that brokers may name | 256 | the same |
+//! | writes at a time | 16 | the others wait |
+
+mod error;
+mod feed;
+mod kinds;
+mod lease;
+mod referred;
+mod report;
+mod seen;
+mod troubles;
+mod wanted;
+mod watch;
+
+pub use error::Error;
+pub use feed::Cluster;
+pub use report::Reporter;
+pub use troubles::Troubles;

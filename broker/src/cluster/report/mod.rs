@@ -1,0 +1,280 @@
+//! What a cluster is told: the conditions and addresses of our objects, by whoever leads.
+
+mod broker;
+mod conditions;
+mod trigger;
+mod view;
+mod write;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use channel::{Name, status::Condition};
+use kube::Client;
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{self, Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Cluster,
+    feed::Shared,
+    lease::Candidate,
+    seen::{Seen, digest},
+};
+use crate::{
+    config::KubernetesSettings,
+    control::{Control, Inventory},
+    manifest::Kind,
+};
+
+use view::View;
+use write::{Writer, Written};
+
+/// The field manager that our writes are known by.
+pub(super) const MANAGER: &str = "catchment";
+
+/// How often it is looked whether something has changed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Reports that are written before it is looked again.
+const WRITES_MAX: usize = 256;
+
+/// The first wait after a report that could not be written; it doubles with each further one.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest such wait.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Classes of brokers that others are known to run.
+const OTHER_CLASSES: [&str; 6] = [
+    "MTChannelBasedBroker",
+    "ChannelBasedBroker",
+    "Kafka",
+    "KafkaNamespaced",
+    "RabbitMQBroker",
+    "NatsJetStreamBroker",
+];
+
+/// What is to be told of one object.
+#[derive(Debug)]
+struct Report {
+    kind: Kind,
+    name: Name,
+    status: Value,
+    conditions: Vec<Condition>,
+    /// What of it may not do what it is meant to.
+    warnings: Vec<String>,
+}
+
+/// What was last told of an object, and what became of that.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    wanted: u64,
+    /// What the object said afterwards.
+    seen: u64,
+}
+
+/// An object that could not be written to.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    times: u32,
+    again_at: Instant,
+}
+
+/// Tells the cluster how our objects are.
+pub struct Reporter {
+    client: Client,
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    ingress_url: String,
+    namespace: String,
+    lease: String,
+    told: HashMap<(Kind, Name), Told>,
+    failed: HashMap<(Kind, Name), Failed>,
+    /// Generations whose warnings were told.
+    warned: HashMap<(Kind, Name), i64>,
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
+/// What the last look was at; while it is the same there is nothing to tell.
+#[derive(PartialEq, Eq)]
+struct Looked {
+    inventory: usize,
+    changes: u64,
+    down: Vec<Name>,
+}
+
+impl Reporter {
+    /// Whoever tells `cluster` what `control` says.
+    pub fn new(cluster: &Cluster, control: Arc<Control>, settings: &KubernetesSettings) -> Self {
+        let namespace = cluster.namespace().to_owned();
+        let ingress_url = settings.ingress_url.clone();
+        Self {
+            client: cluster.client().clone(),
+            shared: Arc::clone(cluster.shared()),
+            control,
+            ingress_url: ingress_url.unwrap_or_else(|| {
+                format!("http://catchment-ingress.{namespace}.svc.cluster.local")
+            }),
+            namespace,
+            lease: settings.lease.clone(),
+            told: HashMap::new(),
+            failed: HashMap::new(),
+            warned: HashMap::new(),
+        }
+    }
+
+    /// Tells what there is to tell, whenever this process leads, until `stop` fires.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let (leads, leading) = watch::channel(false);
+        let candidate = Candidate::new(self.client.clone(), &self.namespace, &self.lease);
+        let mut lease = JoinSet::new();
+        lease.spawn(candidate.run(leads, stop.clone()));
+        let mut looks = time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = None;
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
+            if !*leading.borrow() {
+                // What others write meanwhile is seen by the watches.
+                (looked, self.told) = (None, HashMap::new());
+                continue;
+            }
+            let inventory = self.control.inventory.load_full();
+            let now = self.look(&inventory);
+            if looked.as_ref() == Some(&now) && self.failed.is_empty() {
+                continue;
+            }
+            let reports = self.reports(&inventory);
+            let is_all = reports.len() < WRITES_MAX;
+            if stop.run_until_cancelled(self.write(reports, &leading)).await.is_none() {
+                break;
+            }
+            // What was written is seen too: a look after it finds nothing to tell.
+            looked = is_all.then_some(now);
+        }
+        while lease.join_next().await.is_some() {}
+    }
+
+    fn look(&self, inventory: &Arc<Inventory>) -> Looked {
+        let brokers = inventory.brokers.iter();
+        let is_down = |state: &Result<_, _>| {
+            state.as_ref().is_ok_and(|state: &crate::control::BrokerState| state.down().is_some())
+        };
+        Looked {
+            inventory: Arc::as_ptr(inventory).addr(),
+            changes: self.shared.seen.changes(),
+            down: brokers
+                .filter(|(_, state)| is_down(state))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        }
+    }
+
+    /// What the cluster does not know yet, at most [`WRITES_MAX`].
+    fn reports(&mut self, inventory: &Inventory) -> Vec<Report> {
+        let shared = Arc::clone(&self.shared);
+        let seen = shared.seen.lock();
+        let mut view = View::new(inventory, &seen, &shared.referred, &self.ingress_url);
+        let now = Instant::now();
+        let mut reports = Vec::new();
+        // Brokers come before triggers in the order of kinds: triggers say how their brokers are.
+        for ((kind, name), seen) in seen.iter().filter(|(_, seen)| !seen.is_ending) {
+            let Some(report) = report(&mut view, *kind, name, seen) else { continue };
+            let key = (*kind, name.clone());
+            let wanted = digest(&report.status);
+            let told = self.told.get(&key);
+            let is_told = wanted == seen.digest
+                || told.is_some_and(|told| told.wanted == wanted && told.seen == seen.digest);
+            let is_warned =
+                report.warnings.is_empty() || self.warned.get(&key) == Some(&seen.generation);
+            let waits = self.failed.get(&key).is_some_and(|failed| failed.again_at > now);
+            if (!is_told || !is_warned) && !waits && reports.len() < WRITES_MAX {
+                reports.push(report);
+            }
+        }
+        let is_there = |key: &(Kind, Name)| seen.contains_key(key);
+        self.told.retain(|key, _| is_there(key));
+        self.failed.retain(|key, _| is_there(key));
+        self.warned.retain(|key, _| is_there(key));
+        reports
+    }
+
+    async fn write(&mut self, reports: Vec<Report>, leading: &watch::Receiver<bool>) {
+        let writer = Writer::new(self.client.clone(), Arc::clone(&self.shared), leading.clone());
+        for Written { kind, name, wanted, outcome } in writer.write(reports).await {
+            let key = (kind, name);
+            match outcome {
+                Ok(Some(seen)) => {
+                    self.failed.remove(&key);
+                    self.warned.insert(key.clone(), seen.generation);
+                    self.told.insert(key.clone(), Told { wanted, seen: seen.digest });
+                    self.shared.seen.note(key, seen);
+                }
+                // It is gone.
+                Ok(None) => drop(self.failed.remove(&key)),
+                Err(_) => {
+                    let times = self.failed.get(&key).map_or(0, |failed| failed.times) + 1;
+                    let doublings = times.saturating_sub(1).min(16);
+                    let wait = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_MAX);
+                    let again_at = Instant::now() + wait;
+                    self.failed.insert(key, Failed { times, again_at });
+                }
+            }
+        }
+    }
+}
+
+/// What is to be told of an object, if anything is.
+fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<Report> {
+    // What others report on is theirs to say.
+    let may_claim = !seen.has_status || seen.is_reported;
+    let (status, conditions) = match kind {
+        Kind::Broker => {
+            let status = match &seen.foreign_class {
+                None => broker::status(view, name, seen.config.as_ref())?,
+                Some(class) if may_claim && !OTHER_CLASSES.contains(&class.as_str()) => {
+                    broker::of_unknown_class(class, seen.generation)
+                }
+                Some(_) => return None,
+            };
+            let conditions = status.observed.conditions.clone();
+            if seen.foreign_class.is_none()
+                && let Some(ready) = conditions::ready(&conditions)
+            {
+                view.brokers.insert(name.clone(), ready.clone());
+            }
+            (serde_json::to_value(status), conditions)
+        }
+        Kind::Trigger => {
+            let broker = seen.broker.as_ref()?;
+            let of_broker = view.seen.get(&(Kind::Broker, broker.clone()));
+            if of_broker.is_some_and(|seen| seen.foreign_class.is_some())
+                || of_broker.is_none() && !may_claim
+            {
+                return None;
+            }
+            let status = trigger::status(view, name, broker)?;
+            let conditions = status.observed.conditions.clone();
+            (serde_json::to_value(status), conditions)
+        }
+        Kind::ConfigMap | Kind::Secret => return None,
+    };
+    if view.is_waiting.take() {
+        // Once it is known that is a change, and there is something to tell.
+        return None;
+    }
+    // That a trigger has no broker is a condition of its own.
+    let warnings = view.warnings(kind, name).filter(|it| !it.field.starts_with("spec.broker"));
+    let warnings = warnings.map(broker::in_line).collect();
+    // A status is made of text and numbers alone.
+    let status = status.unwrap_or_default();
+    Some(Report { kind, name: name.clone(), status, conditions, warnings })
+}

@@ -1,0 +1,152 @@
+//! All that a report is made from, at one moment.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use channel::{
+    Destination, Found, Name, Reference, Target,
+    status::{Addressable, Condition},
+};
+use dispatcher::DeadLetterSinkStatus;
+
+use super::conditions::Conditions;
+use crate::{
+    addresses::Addresses as _,
+    cluster::{referred::Referred, seen::Seen},
+    control::Inventory,
+    manifest::{Kind, Problem, Severity, file_of},
+};
+
+/// The condition of an object's dead letter sink.
+pub(super) const SINK_RESOLVED: &str = "DeadLetterSinkResolved";
+
+/// What is at work, what the cluster says, and what is wrong.
+pub(super) struct View<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) seen: &'a BTreeMap<(Kind, Name), Seen>,
+    pub(super) referred: &'a Referred,
+    /// What addresses of brokers begin with.
+    pub(super) ingress_url: &'a str,
+    problems: HashMap<&'a Path, Vec<&'a Problem>>,
+    /// Whether each broker is ready, as far as this report has come.
+    pub(super) brokers: BTreeMap<Name, Condition>,
+    /// Whether something was looked for that is not known yet.
+    pub(super) is_waiting: Cell<bool>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(
+        inventory: &'a Inventory,
+        seen: &'a BTreeMap<(Kind, Name), Seen>,
+        referred: &'a Referred,
+        ingress_url: &'a str,
+    ) -> Self {
+        let mut problems: HashMap<&Path, Vec<&Problem>> = HashMap::new();
+        for standing in &inventory.problems {
+            let problem = &standing.problem;
+            problems.entry(problem.file.as_path()).or_default().push(problem);
+        }
+        Self {
+            inventory,
+            seen,
+            referred,
+            ingress_url,
+            problems,
+            brokers: BTreeMap::new(),
+            is_waiting: Cell::new(false),
+        }
+    }
+
+    /// What is wrong with an object so that it cannot be used as it is.
+    pub(super) fn errors(&self, kind: Kind, name: &Name) -> impl Iterator<Item = &'a Problem> {
+        self.problems(kind, name).filter(|problem| problem.is_error())
+    }
+
+    /// What of an object may not do what it is meant to.
+    pub(super) fn warnings(&self, kind: Kind, name: &Name) -> impl Iterator<Item = &'a Problem> {
+        self.problems(kind, name).filter(|problem| problem.severity == Severity::Warning)
+    }
+
+    fn problems(&self, kind: Kind, name: &Name) -> impl Iterator<Item = &'a Problem> {
+        let found = self.problems.get(file_of(kind.as_str(), name).as_path());
+        found.into_iter().flatten().copied()
+    }
+
+    /// The generation of an object that its errors are about.
+    pub(super) fn refused_generation(&self, kind: Kind, name: &Name) -> Option<i64> {
+        self.errors(kind, name).next()?;
+        self.inventory.generations.get(&file_of(kind.as_str(), name)).copied()
+    }
+
+    /// Where a reference leads, by the addresses that the cluster knows.
+    pub(super) fn find(&self, reference: &Reference) -> Result<Found, String> {
+        let of_broker = reference.kind.as_deref() == Some("Broker");
+        let name = |reference: &Reference| {
+            Some(Name::new(reference.namespace.clone()?, reference.name.clone()?))
+        };
+        let name = name(reference)
+            .filter(|name| of_broker && self.inventory.resources.brokers.contains_key(name));
+        let url = name.and_then(|name| self.broker_url(&name).parse().ok());
+        match url {
+            Some(url) => Ok(Found::Address(Target { url, ca_certs: None, audience: None })),
+            None => {
+                if self.referred.is_asked(reference) {
+                    self.is_waiting.set(true);
+                }
+                self.referred.find(reference)
+            }
+        }
+    }
+
+    /// Where a broker takes events.
+    pub(super) fn broker_url(&self, broker: &Name) -> String {
+        format!("{}/{broker}", self.ingress_url)
+    }
+
+    /// Resolves the dead letter sink of `owner`, and says so in `conditions`.
+    pub(super) fn sink(
+        &self,
+        sink: Option<&Destination>,
+        owner: &Name,
+        conditions: &mut Conditions,
+    ) -> DeadLetterSinkStatus {
+        let Some(sink) = sink else {
+            let reason = "DeadLetterSinkNotConfigured";
+            conditions.holds_because(SINK_RESOLVED, reason, "No dead letter sink is configured.");
+            return DeadLetterSinkStatus::default();
+        };
+        let path = "spec.delivery.deadLetterSink";
+        match sink.resolve_by(path, &owner.namespace, |reference| self.find(reference)) {
+            Ok(target) => {
+                conditions.holds(SINK_RESOLVED);
+                DeadLetterSinkStatus {
+                    dead_letter_sink_uri: Some(written(&target)),
+                    dead_letter_sink_ca_certs: target.ca_certs,
+                    dead_letter_sink_audience: target.audience,
+                }
+            }
+            Err(invalid) => {
+                let reason = "Unable to get the dead letter sink's URI";
+                conditions.fails(SINK_RESOLVED, reason, &invalid.to_string());
+                DeadLetterSinkStatus::default()
+            }
+        }
+    }
+}
+
+/// A URL as Knative writes it: the path that only the syntax asks for is left out.
+pub(super) fn written(target: &Target) -> String {
+    let url = &target.url;
+    let text = url.as_str();
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if is_bare { text.trim_end_matches('/').to_owned() } else { text.to_owned() }
+}
+
+/// The address that a URL is.
+pub(super) fn addressable(url: String) -> Addressable {
+    let name = url.split_once(':').map_or("http", |(scheme, _)| scheme).to_owned();
+    Addressable { name: Some(name), url: Some(url), ..Addressable::default() }
+}

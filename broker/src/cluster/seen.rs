@@ -1,0 +1,181 @@
+//! What a cluster says of our objects beside what they want: who they are, and what was reported.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use channel::{Name, status::Condition};
+use kube::{ResourceExt as _, core::DynamicObject};
+use serde_json::Value;
+
+use super::report::MANAGER;
+use crate::{
+    manifest::Kind,
+    spec::{CLASS, CLASS_ANNOTATION},
+};
+
+/// An object of one of our kinds, as it was last seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) uid: String,
+    /// Which of two looks is the later one: resource versions of an object are counted up.
+    pub(super) version: u64,
+    pub(super) generation: i64,
+    /// The class of a Broker that is not ours.
+    pub(super) foreign_class: Option<String>,
+    /// The config map that a Broker names.
+    pub(super) config: Option<Name>,
+    /// The broker that a Trigger names.
+    pub(super) broker: Option<Name>,
+    pub(super) is_ending: bool,
+    pub(super) finalizers: Vec<String>,
+    /// Whether anything was reported of it by anybody.
+    pub(super) has_status: bool,
+    /// Whether it was reported by us.
+    pub(super) is_reported: bool,
+    /// What `status` says, the times of changes aside.
+    pub(super) digest: u64,
+    /// When each condition last changed.
+    pub(super) changes: Vec<Changed>,
+}
+
+/// A condition's state, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    pub(super) kind: Box<str>,
+    pub(super) status: Box<str>,
+    pub(super) since: Box<str>,
+}
+
+impl Seen {
+    /// What is kept of an object.
+    pub(super) fn of(kind: Kind, object: &DynamicObject) -> Self {
+        let status = object.data.get("status").filter(|status| !is_empty(status));
+        let conditions = status.and_then(|status| status.get("conditions"));
+        let conditions: Vec<Condition> = conditions
+            .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
+            .unwrap_or_default();
+        let changes = conditions.into_iter().map(|condition| Changed {
+            kind: condition.kind.into(),
+            status: condition.status.into(),
+            since: condition.last_transition_time.unwrap_or_default().into(),
+        });
+        let is_broker = kind == Kind::Broker;
+        let class = object.annotations().get(CLASS_ANNOTATION);
+        let class = class.filter(|class| is_broker && !class.is_empty() && *class != CLASS);
+        let namespace = object.namespace().unwrap_or_default();
+        let text = |pointer| object.data.pointer(pointer).and_then(Value::as_str);
+        let broker = text("/spec/broker").or_else(|| text("/spec/brokerRef/name"));
+        let config = text("/spec/config/name").filter(|_| is_broker);
+        let config_in = text("/spec/config/namespace").unwrap_or(&namespace);
+        Self {
+            uid: object.uid().unwrap_or_default(),
+            version: object.resource_version().and_then(|it| it.parse().ok()).unwrap_or_default(),
+            generation: object.metadata.generation.unwrap_or_default(),
+            foreign_class: class.cloned(),
+            config: config.map(|config| Name::new(config_in, config)),
+            broker: broker.filter(|_| kind == Kind::Trigger).map(|broker| {
+                Name::new(text("/spec/brokerRef/namespace").unwrap_or(&namespace), broker)
+            }),
+            is_ending: object.metadata.deletion_timestamp.is_some(),
+            finalizers: object.finalizers().to_vec(),
+            has_status: status.is_some(),
+            is_reported: object.managed_fields().iter().any(|entry| {
+                entry.manager.as_deref() == Some(MANAGER)
+                    && entry.subresource.as_deref() == Some("status")
+            }),
+            digest: digest(status.unwrap_or(&Value::Null)),
+            changes: changes.collect(),
+        }
+    }
+}
+
+fn is_empty(status: &Value) -> bool {
+    status.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// Equal for what says the same, whenever its conditions changed and in whatever order its fields are.
+pub(super) fn digest(status: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash(status, &mut hasher);
+    hasher.finish()
+}
+
+fn hash(value: &Value, hasher: &mut DefaultHasher) {
+    match value {
+        Value::Object(fields) => {
+            let mut keys: Vec<&String> =
+                fields.keys().filter(|key| *key != "lastTransitionTime").collect();
+            keys.sort_unstable();
+            keys.len().hash(hasher);
+            for key in keys {
+                key.hash(hasher);
+                fields.get(key).iter().for_each(|value| hash(value, hasher));
+            }
+        }
+        Value::Array(items) => {
+            items.len().hash(hasher);
+            items.iter().for_each(|item| hash(item, hasher));
+        }
+        other => other.to_string().hash(hasher),
+    }
+}
+
+/// All of them, shared by what follows the cluster and what reports to it.
+#[derive(Debug, Default)]
+pub(super) struct AllSeen {
+    objects: Mutex<BTreeMap<(Kind, Name), Seen>>,
+    /// Changes that reports may depend on.
+    changes: AtomicU64,
+}
+
+impl AllSeen {
+    /// A look at all of them; not to be held across waiting.
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<(Kind, Name), Seen>> {
+        // What it guards is changed in single steps.
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many changes there were so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Notes that something has changed that reports may depend on.
+    pub(super) fn change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes what became of an object when it was written to; the watch may have told of later ones.
+    pub(super) fn note(&self, key: (Kind, Name), seen: Seen) {
+        let mut objects = self.lock();
+        if let Some(known) = objects.get_mut(&key)
+            && known.uid == seen.uid
+            && known.version <= seen.version
+        {
+            *known = seen;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_covers_all_but_order_and_times() {
+        let one = json!({"a": 1, "conditions": [{"type": "Ready", "lastTransitionTime": "x"}]});
+        let other = json!({"conditions": [{"lastTransitionTime": "y", "type": "Ready"}], "a": 1});
+        assert_eq!(digest(&one), digest(&other));
+        assert_ne!(digest(&one), digest(&json!({"a": 2, "conditions": [{"type": "Ready"}]})));
+        assert_ne!(digest(&json!(["1"])), digest(&json!([1])));
+        assert_ne!(digest(&json!(null)), digest(&json!({})));
+    }
+}

@@ -1,0 +1,51 @@
+//! Which objects our resources refer to: what else is to be followed.
+
+use std::collections::BTreeSet;
+
+use channel::{Destination, Name, Reference};
+use dispatcher::DeliverySpec;
+
+use super::referred::KindKey;
+use crate::manifest::Resources;
+
+/// The annotation of a Trigger that names what must be ready before it is.
+pub(super) const DEPENDENCY: &str = "knative.dev/dependency";
+
+/// The kinds that references of `resources` name, each once.
+pub(super) fn kinds(resources: &Resources) -> BTreeSet<KindKey> {
+    let mut kinds = BTreeSet::new();
+    let mut add = |reference: Option<&Reference>| {
+        if let Some(key) = reference.and_then(KindKey::of)
+            && !kinds.contains(&key)
+        {
+            kinds.insert(key);
+        }
+    };
+    for broker in resources.brokers.values() {
+        add(sink(broker.spec.delivery.as_ref()));
+    }
+    for (name, trigger) in &resources.triggers {
+        add(of(Some(&trigger.spec.subscriber)));
+        add(sink(trigger.spec.delivery.as_ref()));
+        add(dependency(name, &trigger.annotations).as_ref());
+    }
+    kinds
+}
+
+/// What a Trigger waits for.
+pub(super) fn dependency(
+    trigger: &Name,
+    annotations: &std::collections::BTreeMap<String, String>,
+) -> Option<Reference> {
+    let reference: Reference = serde_json::from_str(annotations.get(DEPENDENCY)?).ok()?;
+    let namespace = reference.namespace.clone().unwrap_or_else(|| trigger.namespace.clone());
+    Some(Reference { namespace: Some(namespace), ..reference })
+}
+
+fn of(destination: Option<&Destination>) -> Option<&Reference> {
+    destination?.reference.as_ref()
+}
+
+fn sink(delivery: Option<&DeliverySpec>) -> Option<&Reference> {
+    of(delivery?.dead_letter_sink.as_ref())
+}
