@@ -12,8 +12,11 @@ mod accepted;
 mod changed;
 mod columns;
 mod definitions;
+mod followed;
+mod joined;
 mod kn;
 mod refused;
+mod reported;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

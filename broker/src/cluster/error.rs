@@ -6,9 +6,9 @@
 pub enum Error {
     /// Neither a kubeconfig nor the account of a pod says where the API server is.
     #[error(
-        "no cluster is configured: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a pod's service account can be used"
+        "neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a pod's service account can be used: {0}"
     )]
-    NotConfigured(#[source] kube::config::InferConfigError),
+    NotConfigured(String),
     /// What they say cannot be used.
     #[error("the configuration of the cluster cannot be used")]
     Unusable(#[source] kube::Error),

@@ -103,7 +103,9 @@ impl Cluster {
     /// When neither is there, or what they say cannot be used. A server that does not answer is no
     /// error here: it is asked until it does.
     pub async fn open() -> Result<Self, Error> {
-        let config = kube::Config::infer().await.map_err(Error::NotConfigured)?;
+        let config = kube::Config::infer().await;
+        // Its text holds those of its causes.
+        let config = config.map_err(|error| Error::NotConfigured(error.to_string()))?;
         let namespace = config.default_namespace.clone();
         tracing::info!(server = %config.cluster_url, %namespace, "following a cluster");
         let client = Client::try_from(config).map_err(Error::Unusable)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::KeyPair;
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -24,6 +25,8 @@ pub struct Kubernetes {
     server: Process,
     store: Process,
     folder: TempDir,
+    /// Where the store and the server listen.
+    ports: (u16, u16),
 }
 
 /// What kubectl said.
@@ -48,12 +51,13 @@ impl Kubernetes {
         let folder = tempfile::Builder::new().prefix("kubernetes-").tempdir().expect("a folder");
         let ports = free_ports(3);
         let store = start_store(folder.path(), ports[0], ports[1]);
+        make_keys(folder.path());
         let server = start_server(folder.path(), ports[0], ports[2]);
         write(&folder.path().join("kubeconfig"), &kubeconfig(folder.path(), ports[2]));
         for process in [&store, &server] {
             reap(process.id(), folder.path());
         }
-        let mut cluster = Self { server, store, folder };
+        let mut cluster = Self { server, store, folder, ports: (ports[0], ports[2]) };
         cluster.ready().await?;
         Ok(cluster)
     }
@@ -66,6 +70,41 @@ impl Kubernetes {
     pub async fn shared() -> Result<Arc<Self>, String> {
         static SHARED: OnceCell<Result<Arc<Kubernetes>, String>> = OnceCell::const_new();
         SHARED.get_or_init(|| async { Self::start().await.map(Arc::new) }).await.clone()
+    }
+
+    /// Ends the API server, as a crash does; its store keeps what it has.
+    pub async fn crash(&mut self) {
+        self.server.signal(Signal::KILL);
+        let ended = self.server.wait(Duration::from_secs(10)).await;
+        ended.expect("a killed server ends");
+    }
+
+    /// Starts the API server again where it was.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come back.
+    pub async fn come_back(&mut self) {
+        self.server = start_server(self.folder.path(), self.ports.0, self.ports.1);
+        reap(self.server.id(), self.folder.path());
+        self.ready().await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Forgets all but the newest state of every object, as a store does in time: who watches from
+    /// an older one is told that it is gone (410).
+    pub fn compact(&self) {
+        let store = format!("http://127.0.0.1:{}", self.ports.0);
+        let post = |path: &str, body: &str| {
+            let output = Command::new("curl")
+                .args(["-sf", "-d", body, &format!("{store}/v3/{path}")])
+                .output()
+                .expect("curl starts");
+            assert!(output.status.success(), "{path}: {output:?}");
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+        };
+        let now = post("kv/range", r#"{"key":"AA=="}"#);
+        let revision = now["header"]["revision"].as_str().expect("a revision");
+        post("kv/compaction", &format!(r#"{{"revision":"{revision}","physical":true}}"#));
     }
 
     /// The file by which clients find the server, with all rights.
@@ -162,11 +201,14 @@ fn start_store(folder: &Path, clients: u16, peers: u16) -> Process {
     )
 }
 
-fn start_server(folder: &Path, store: u16, port: u16) -> Process {
+fn make_keys(folder: &Path) {
     let key = KeyPair::generate().expect("a key");
     write(&folder.join("accounts.key"), &key.serialize_pem());
     write(&folder.join("accounts.pub"), &key.public_key_pem());
     write(&folder.join("tokens.csv"), "token,admin,1,\"system:masters\"\n");
+}
+
+fn start_server(folder: &Path, store: u16, port: u16) -> Process {
     let folder = folder.display();
     start(
         "kube-apiserver",

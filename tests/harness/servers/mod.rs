@@ -19,14 +19,16 @@ fn folder() -> PathBuf {
     root().join(target).join("servers")
 }
 
-fn free_ports(count: usize) -> Vec<u16> {
+/// Ports that nobody listens at for now.
+#[must_use]
+pub fn free_ports(count: usize) -> Vec<u16> {
     let held: Vec<_> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
     held.iter().map(|one| one.local_addr().expect("bound").port()).collect()
 }
 
-/// Ends a node when this process is gone without having dropped it, as what is shared in a static is.
-fn reap(node: u32, folder: &Path) {
+/// Ends a process when this process is gone without having dropped it, as what is shared in a static is.
+pub fn reap(node: u32, folder: &Path) {
     let script = "while kill -0 $1 2>/dev/null; do sleep 1; done
         tr '\\0' ' ' </proc/$2/cmdline 2>/dev/null | grep -q \"$3/\" && kill -9 $2; rm -rf \"$3\"";
     Command::new("setsid")
