@@ -53,7 +53,8 @@ impl Kubernetes {
         let store = start_store(folder.path(), ports[0], ports[1]);
         make_keys(folder.path());
         let server = start_server(folder.path(), ports[0], ports[2]);
-        write(&folder.path().join("kubeconfig"), &kubeconfig(folder.path(), ports[2]));
+        let own = kubeconfig(folder.path(), ports[2], "token", "default");
+        write(&folder.path().join("kubeconfig"), &own);
         for process in [&store, &server] {
             reap(process.id(), folder.path());
         }
@@ -111,6 +112,21 @@ impl Kubernetes {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
+    }
+
+    /// A file by which a client is a service account, in its namespace and with no rights but its own.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such account.
+    #[must_use]
+    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> PathBuf {
+        let said = self.kubectl(&["-n", namespace, "create", "token", account], "");
+        assert!(said.is_success, "{}", said.stderr);
+        let own = kubeconfig(self.folder.path(), self.ports.1, said.stdout.trim(), namespace);
+        let file = self.folder.path().join(format!("kubeconfig-{namespace}-{account}"));
+        write(&file, &own);
+        file
     }
 
     /// Runs kubectl with `args`, and `input` as its stdin.
@@ -228,12 +244,12 @@ fn start_server(folder: &Path, store: u16, port: u16) -> Process {
     )
 }
 
-fn kubeconfig(folder: &Path, port: u16) -> String {
+fn kubeconfig(folder: &Path, port: u16, token: &str, namespace: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
          clusters: [{{name: test, cluster: {{server: \"https://127.0.0.1:{port}\", certificate-authority: {}/certs/apiserver.crt}}}}]\n\
-         users: [{{name: test, user: {{token: token}}}}]\n\
-         contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n",
+         users: [{{name: test, user: {{token: {token}}}}}]\n\
+         contexts: [{{name: test, context: {{cluster: test, user: test, namespace: {namespace}}}}}]\n",
         folder.display()
     )
 }
