@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use channel::{Depth, Name};
+use channel::{Depth, Hub, Name};
 use dispatcher::{HeldTally, LaneReport, Tally, breaker, http::ClientCounters};
 
 use crate::{
@@ -10,12 +10,12 @@ use crate::{
     worker::WorkerReport,
 };
 
-/// What became of the events of one broker, over all workers.
+/// What became of the events of one hub, over all workers.
 #[derive(Clone, Debug, Default)]
-pub struct BrokerBooks {
+pub struct HubBooks {
     /// What its way in has seen.
     pub ingress: IngressTally,
-    /// Its triggers, by name.
+    /// Its triggers, by name; of a channel its subscriptions.
     pub triggers: BTreeMap<Name, TriggerBooks>,
 }
 
@@ -36,7 +36,7 @@ pub struct TriggerBooks {
     pub breaker: BreakerState,
     /// Deliveries that may be under way at a time, the most over all workers.
     pub concurrency: u32,
-    /// Events, counted as in flight, that wait for room among the broker's dead letters. While there
+    /// Events, counted as in flight, that wait for room among the hub's dead letters. While there
     /// are any nothing is delivered.
     pub stalled: usize,
     /// What waits in its overflow.
@@ -81,9 +81,9 @@ impl BreakerState {
 /// The books of the whole process at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
-    /// By broker.
-    pub brokers: BTreeMap<Name, BrokerBooks>,
-    /// Requests refused before a broker was known.
+    /// By hub.
+    pub hubs: BTreeMap<Hub, HubBooks>,
+    /// Requests refused before a hub was known.
     pub unrouted: IngressTally,
     /// How often each bound of the way in was reached.
     pub bounds: BoundTally,
@@ -97,14 +97,14 @@ impl Books {
     pub(crate) fn add(&mut self, report: WorkerReport) {
         self.bounds.add(&report.bounds);
         self.client.add(&report.client);
-        for (name, lanes) in report.lanes {
-            let of_broker = self.brokers.entry(name).or_default();
+        for (hub, lanes) in report.lanes {
+            let of_hub = self.hubs.entry(hub).or_default();
             for lane in lanes {
-                of_broker.triggers.entry(lane.trigger.plan.name.clone()).or_default().add(&lane);
+                of_hub.triggers.entry(lane.trigger.plan.name.clone()).or_default().add(&lane);
             }
         }
-        for (name, tally) in report.ingress {
-            self.brokers.entry(name).or_default().ingress.add(&tally);
+        for (hub, tally) in report.ingress {
+            self.hubs.entry(hub).or_default().ingress.add(&tally);
         }
         self.unrouted.add(&report.unrouted);
     }

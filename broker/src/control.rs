@@ -11,12 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Channel, Name};
+use channel::{Budget, Channel, Hub, HubKind, Name};
 use dispatcher::{Fanout, Pauses, Selection, Trigger};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
-pub use crate::books::{Books, BreakerState, BrokerBooks, TriggerBooks};
+pub use crate::books::{Books, BreakerState, HubBooks, TriggerBooks};
 use crate::{
     cluster::Troubles,
     ingress::Connections,
@@ -24,9 +24,9 @@ use crate::{
     worker::{Command, Mailbox, Unanswered},
 };
 
-/// A broker at work.
+/// A broker or a channel at work.
 #[derive(Clone, Debug)]
-pub struct BrokerState {
+pub struct HubState {
     /// Its routes, dead letters and budget.
     pub fanout: Arc<Fanout>,
     /// Where its events are stored.
@@ -35,7 +35,7 @@ pub struct BrokerState {
     pub pauses: Arc<Pauses>,
 }
 
-impl BrokerState {
+impl HubState {
     /// Whether other processes take part in it.
     pub fn is_shared(&self) -> bool {
         self.channel.ledger().is_some_and(|ledger| ledger.is_shared())
@@ -69,7 +69,7 @@ impl BrokerState {
     }
 }
 
-impl BrokerState {
+impl HubState {
     /// How many dead letters of these have no trigger to go to: it is gone, or there never was one.
     pub fn without_trigger(&self, selection: &Selection) -> usize {
         let routes = self.fanout.routes.load();
@@ -77,24 +77,24 @@ impl BrokerState {
         letters.iter().filter(|letter| routes.find(letter.key).is_none()).count()
     }
 
-    /// Why the broker is of no use although it is at work: its channel is down for now.
+    /// Why the hub is of no use although it is at work: its channel is down for now.
     pub fn down(&self) -> Option<NotReady> {
         let message = self.channel.health().err()?;
         Some(NotReady { reason: CHANNEL_DOWN, message })
     }
 }
 
-/// The reason of a broker whose channel was open and cannot be reached now.
+/// The reason of a hub whose channel was open and cannot be reached now.
 pub const CHANNEL_DOWN: &str = "ChannelDown";
 
-/// A trigger as the user wrote it and as it is.
+/// A trigger, or a subscription, as the user wrote it and as it is.
 #[derive(Clone, Debug)]
 pub struct TriggerState {
     /// Its name.
     pub name: Name,
-    /// Its broker.
-    pub broker: Name,
-    /// `spec.filter` and `spec.filters` as written.
+    /// Whose events it wants; it is a subscription when that is a channel.
+    pub hub: Hub,
+    /// `spec.filter` and `spec.filters` as written; null of a subscription.
     pub filter: serde_json::Value,
     /// The trigger at work, or why there is none.
     pub running: Result<Arc<Trigger>, NotReady>,
@@ -110,17 +110,17 @@ pub struct TriggerState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkFrom {
     /// The trigger's.
-    Trigger,
-    /// Its broker's, for want of one of its own.
-    Broker,
+    Own,
+    /// That of its hub, for want of one of its own.
+    Hub(HubKind),
 }
 
 impl SinkFrom {
-    /// The name that users see.
+    /// The name that users see, of a sink that the trigger itself or its hub names.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Trigger => "trigger",
-            Self::Broker => "broker",
+            Self::Own => HubKind::Broker.taker(),
+            Self::Hub(kind) => kind.as_str(),
         }
     }
 }
@@ -154,9 +154,43 @@ pub struct NotReady {
 }
 
 impl Inventory {
-    /// Brokers at work, and those that only deliver.
-    pub fn delivering(&self) -> impl Iterator<Item = &BrokerState> {
-        self.brokers.values().flatten().chain(&self.leaving)
+    /// The hubs of one kind by name; those that cannot work say why.
+    pub fn of(&self, kind: HubKind) -> &BTreeMap<Name, Result<HubState, NotReady>> {
+        match kind {
+            HubKind::Broker => &self.brokers,
+            HubKind::Channel => &self.channels,
+        }
+    }
+
+    /// Those who want the events of hubs of one kind: its triggers, or its subscriptions.
+    pub fn takers(&self, kind: HubKind) -> &BTreeMap<Name, TriggerState> {
+        match kind {
+            HubKind::Broker => &self.triggers,
+            HubKind::Channel => &self.subscriptions,
+        }
+    }
+
+    /// All hubs, brokers first.
+    pub fn hubs(&self) -> impl Iterator<Item = (Hub, &Result<HubState, NotReady>)> {
+        HubKind::ALL.into_iter().flat_map(|kind| {
+            self.of(kind).iter().map(move |(name, it)| (Hub { kind, name: name.clone() }, it))
+        })
+    }
+
+    /// The hub of that kind and name.
+    pub fn hub(&self, hub: &Hub) -> Option<&Result<HubState, NotReady>> {
+        self.of(hub.kind).get(&hub.name)
+    }
+
+    /// All triggers and subscriptions.
+    pub fn all_takers(&self) -> impl Iterator<Item = &TriggerState> {
+        HubKind::ALL.into_iter().flat_map(|kind| self.takers(kind).values())
+    }
+
+    /// Hubs at work, and those that only deliver.
+    pub fn delivering(&self) -> impl Iterator<Item = &HubState> {
+        let at_work = self.brokers.values().chain(self.channels.values()).flatten();
+        at_work.chain(&self.leaving)
     }
 }
 
@@ -164,13 +198,17 @@ impl Inventory {
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// Brokers by name; those that cannot work say why.
-    pub brokers: BTreeMap<Name, Result<BrokerState, NotReady>>,
+    pub brokers: BTreeMap<Name, Result<HubState, NotReady>>,
+    /// Channels by name, whatever their kind; those that cannot work say why.
+    pub channels: BTreeMap<Name, Result<HubState, NotReady>>,
     /// Those that deliver what they hold before their channel is replaced.
-    pub leaving: Vec<BrokerState>,
-    /// The kind of channel that each of them asks for.
-    pub channels: BTreeMap<Name, &'static str>,
+    pub leaving: Vec<HubState>,
+    /// The kind of channel that keeps the events of each of them, as `messaging.knative.dev` names it.
+    pub kinds: BTreeMap<Hub, &'static str>,
     /// Triggers by name.
     pub triggers: BTreeMap<Name, TriggerState>,
+    /// Subscriptions by name.
+    pub subscriptions: BTreeMap<Name, TriggerState>,
     /// What is wrong with the manifests.
     pub problems: Vec<Standing>,
     /// What the user wants, as it is at work.
@@ -318,21 +356,21 @@ impl Control {
         }
         let inventory = self.inventory.load();
         let mut held = HashMap::new();
-        for (name, broker) in &inventory.brokers {
-            let Ok(broker) = broker else { continue };
-            held.insert(name, broker.fanout.dead_letters.tallies());
-            books.brokers.entry(name.clone()).or_default();
+        for (hub, state) in inventory.hubs() {
+            let Ok(state) = state else { continue };
+            books.hubs.entry(hub.clone()).or_default();
+            held.insert(hub, state.fanout.dead_letters.tallies());
         }
-        for trigger in inventory.triggers.values() {
+        for trigger in inventory.all_takers() {
             let Ok(running) = &trigger.running else { continue };
-            let Some(held) = held.get(&trigger.broker) else { continue };
-            let Some(of_broker) = books.brokers.get_mut(&trigger.broker) else { continue };
-            let of_trigger = of_broker.triggers.entry(trigger.name.clone()).or_default();
+            let Some(held) = held.get(&trigger.hub) else { continue };
+            let Some(of_hub) = books.hubs.get_mut(&trigger.hub) else { continue };
+            let of_trigger = of_hub.triggers.entry(trigger.name.clone()).or_default();
             let held = held.get(&running.key).copied().unwrap_or_default();
             of_trigger.overflow = running.overflow.depth();
             of_trigger.settle(held, running.usage.found());
-            let of_broker = inventory.brokers.get(&trigger.broker);
-            if of_broker.is_some_and(|it| it.as_ref().is_ok_and(BrokerState::is_shared)) {
+            let hub = inventory.hub(&trigger.hub);
+            if hub.is_some_and(|it| it.as_ref().is_ok_and(HubState::is_shared)) {
                 of_trigger.share();
             }
             of_trigger.paused = trigger.paused.is_some();
@@ -360,10 +398,10 @@ impl Control {
 
     /// Sends dead letters again. Returns how many their triggers took on; those of a worker that
     /// does not answer stay where they are.
-    pub async fn redrive(&self, broker: &Name, selection: &Selection) -> usize {
+    pub async fn redrive(&self, hub: &Hub, selection: &Selection) -> usize {
         let inventory = self.inventory.load_full();
-        let Some(Ok(broker)) = inventory.brokers.get(broker) else { return 0 };
-        let page = broker.fanout.dead_letters.list(selection, 0, usize::MAX);
+        let Some(Ok(hub)) = inventory.hub(hub) else { return 0 };
+        let page = hub.fanout.dead_letters.list(selection, 0, usize::MAX);
         let mut shares: Vec<Vec<u64>> = vec![Vec::new(); self.workers.len()];
         for letter in &page.items {
             let worker = home_of(letter, self.workers.len());
@@ -373,7 +411,7 @@ impl Control {
         }
         let shares = self.workers.iter().zip(shares).filter(|(_, ids)| !ids.is_empty());
         let asked = shares.map(|(worker, ids)| {
-            let fanout = Arc::clone(&broker.fanout);
+            let fanout = Arc::clone(&hub.fanout);
             worker.ask(|reply| Command::Redrive { fanout, ids, reply })
         });
         join_all(asked).await.into_iter().flatten().sum()

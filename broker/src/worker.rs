@@ -6,7 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Channel, Name};
+use channel::{Channel, Hub};
 use dispatcher::{
     Fanout, LaneReport, Settings, Worker, breaker,
     http::{Client, ClientCounters, ClientSettings},
@@ -26,7 +26,7 @@ const MAILBOX_LEN: usize = 64;
 /// How long a worker may take to answer.
 const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// How long a broker's reader rests after a panic, so that a bug cannot spin.
+/// How long a hub's reader rests after a panic, so that a bug cannot spin.
 const PANIC_REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often a worker closes connections that nobody uses any more.
@@ -40,22 +40,22 @@ pub enum Command {
         /// The worker's own socket.
         listener: TcpListener,
     },
-    /// Read the broker's channel and dispatch its events, until the channel is closed and empty.
+    /// Read the hub's channel and dispatch its events, until the channel is closed and empty.
     Open {
-        /// The broker.
+        /// The hub.
         fanout: Arc<Fanout>,
         /// Its channel.
         channel: Arc<dyn Channel>,
     },
-    /// Follow a change of the broker's triggers.
+    /// Follow a change of the hub's triggers.
     Refresh {
-        /// The broker.
+        /// The hub.
         fanout: Arc<Fanout>,
     },
-    /// Forget a deleted broker.
+    /// Forget a deleted hub.
     Forget {
-        /// The broker.
-        broker: Name,
+        /// The hub.
+        hub: Hub,
     },
     /// Say what became of events.
     Report {
@@ -64,7 +64,7 @@ pub enum Command {
     },
     /// Send dead letters again; answers how many were taken on.
     Redrive {
-        /// The broker that holds them.
+        /// The hub that holds them.
         fanout: Arc<Fanout>,
         /// Which ones.
         ids: Vec<u64>,
@@ -73,19 +73,19 @@ pub enum Command {
     },
     /// Go on sending dead letters to their sinks that an earlier process had not got there.
     ResumeSinks {
-        /// The broker that holds them.
+        /// The hub that holds them.
         fanout: Arc<Fanout>,
     },
-    /// End the deliveries of brokers whose events outlive the process.
+    /// End the deliveries of hubs whose events outlive the process.
     Stop,
-    /// End the deliveries of one broker whose channel is closed.
+    /// End the deliveries of one hub whose channel is closed.
     Halt {
-        /// The broker.
+        /// The hub.
         fanout: Arc<Fanout>,
     },
-    /// Say how many events of one broker are under way, or on their way into storage.
+    /// Say how many events of one hub are under way, or on their way into storage.
     Busy {
-        /// The broker.
+        /// The hub.
         fanout: Arc<Fanout>,
         /// Where to.
         reply: oneshot::Sender<usize>,
@@ -114,11 +114,11 @@ pub enum Command {
 /// What one worker reports.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerReport {
-    /// The lanes of each broker.
-    pub lanes: Vec<(Name, Vec<LaneReport>)>,
-    /// What the way in has seen, by broker.
-    pub ingress: HashMap<Name, IngressTally>,
-    /// What it refused before a broker was known.
+    /// The lanes of each hub.
+    pub lanes: Vec<(Hub, Vec<LaneReport>)>,
+    /// What the way in has seen, by hub.
+    pub ingress: HashMap<Hub, IngressTally>,
+    /// What it refused before a hub was known.
     pub unrouted: IngressTally,
     /// How often each bound of the way in was reached.
     pub bounds: BoundTally,
@@ -186,7 +186,7 @@ pub struct Gone;
 /// What all workers are given.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// The gates of all brokers.
+    /// The gates of all hubs.
     pub gates: Arc<ArcSwap<Gates>>,
     /// The bounds of the way in.
     pub limits: Limits,
@@ -247,7 +247,7 @@ async fn tidy(worker: Rc<Worker>) {
     }
 }
 
-/// Dispatches a broker's events until its channel is closed and empty. A panic in there is a bug of
+/// Dispatches a hub's events until its channel is closed and empty. A panic in there is a bug of
 /// ours: it is logged by the hook, the event in hand is lent again, and reading goes on after a rest.
 async fn read(worker: Rc<Worker>, fanout: Arc<Fanout>, channel: Arc<dyn Channel>) {
     loop {
@@ -290,9 +290,9 @@ impl Desk {
                 self.tasks.spawn_local(read(Rc::clone(worker), fanout, channel));
             }
             Command::Refresh { fanout } => worker.refresh(&fanout),
-            Command::Forget { broker } => {
-                worker.forget(&broker);
-                self.ingress.forget(&broker);
+            Command::Forget { hub } => {
+                worker.forget(&hub);
+                self.ingress.forget(&hub);
             }
             Command::Report { reply } => {
                 let report = WorkerReport {
@@ -345,6 +345,8 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
 
 #[cfg(test)]
 mod tests {
+    use channel::Name;
+
     use super::*;
 
     fn pending(reply: oneshot::Sender<usize>) -> Command {
@@ -358,7 +360,7 @@ mod tests {
         let Some(Command::Pending { reply }) = commands.recv().await else { panic!("asked") };
         assert!(reply.is_closed(), "nobody waits any more");
         for _ in 0..MAILBOX_LEN {
-            mailbox.send(Command::Forget { broker: Name::new("a", "b") }).await.unwrap();
+            mailbox.send(Command::Forget { hub: Hub::broker(Name::new("a", "b")) }).await.unwrap();
         }
         assert_eq!(mailbox.ask(pending).await, Err(Unanswered::Late), "the mailbox is full");
         drop(commands);

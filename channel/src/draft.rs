@@ -9,6 +9,10 @@ use crate::{
     percent, rules,
 };
 
+/// The header by which the hops that are left travel to the next hub. Subscribers do not see
+/// Knative's attribute, so without this header two hubs could send to each other for ever.
+pub const HOPS_HEADER: &str = "catchment-hops";
+
 /// An event that is being built, by a binding or by the program itself.
 ///
 /// The rules of CloudEvents 1.0.2, sections 3.1 and 3.2, are applied to each attribute when it is
@@ -183,6 +187,13 @@ impl Draft {
     /// The data so far.
     pub fn data(&self) -> Option<&Data> {
         self.data.as_ref()
+    }
+
+    /// Lets the hops that are left travel with the event, so that the next hub knows of them.
+    pub fn carry_hops(&mut self) {
+        if let Some(hops) = self.hops {
+            self.carry(HOPS_HEADER, hops.to_string().as_bytes());
+        }
     }
 
     /// Sets how often the event may still pass a broker.

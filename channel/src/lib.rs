@@ -62,6 +62,7 @@ mod draft;
 mod drain;
 mod due;
 mod event;
+mod hub;
 mod invalid;
 pub mod kafka;
 mod lease;
@@ -88,8 +89,9 @@ pub use channel::{
 };
 pub use destination::{CLUSTER_DOMAIN, Destination, Found, Reference, Target};
 pub use disk::{Disk, DiskSettings};
-pub use draft::Draft;
+pub use draft::{Draft, HOPS_HEADER};
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};
+pub use hub::{Hub, HubKind};
 pub use invalid::Invalid;
 pub use kafka::{Kafka, KafkaPlan, KafkaSettings};
 pub use lease::{Beside, Home, Lease};

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use channel::{Event, PublishError, Refusal, binding};
+use channel::{Draft, Event, PublishError, Refusal, binding};
 
 use crate::{
-    Format, TriggerPlan,
+    DeliveryPlan, Format, Replies, TriggerPlan,
     attempt::{ANSWER_BYTES_MAX, Attempt},
     dead_letter::Reason,
     http::{Answer, Client, Endpoint},
@@ -80,7 +80,8 @@ impl Drop for Running<'_> {
 async fn deliver(lane: &Rc<Lane>, entry: &mut Entry) -> End {
     let plan = Arc::clone(&lane.trigger().plan);
     let started = Instant::now();
-    let sent = send(&lane.worker.client, &plan, &entry.event).await;
+    let (client, headers) = (&lane.worker.client, &*plan.request_headers);
+    let sent = send(client, &plan.subscriber, headers, &entry.event, &plan.delivery).await;
     let took = started.elapsed();
     let outcome = outcome::outcome(&sent, SystemTime::now());
     let failed = match outcome {
@@ -108,13 +109,25 @@ async fn deliver(lane: &Rc<Lane>, entry: &mut Entry) -> End {
 }
 
 /// Takes a reply as an event, and says what its fate means for the event that it answers.
-async fn pass_on(lane: &Rc<Lane>, plan: &TriggerPlan, entry: &Entry, answer: &Answer) -> End {
+async fn pass_on(lane: &Rc<Lane>, plan: &TriggerPlan, entry: &mut Entry, answer: &Answer) -> End {
+    if matches!(plan.replies, Replies::Discarded) {
+        return End::Delivered;
+    }
     let mut draft = match reply::read(answer) {
         None => return End::Delivered,
         Some(Err(problem)) => return End::Dead(Reason::Reply, Some(problem)),
         Some(Ok(draft)) => draft,
     };
     draft.set_hops(entry.event.hops());
+    match &plan.replies {
+        Replies::Hub => bring_back(lane, plan, entry, draft).await,
+        Replies::To(receiver) => forward(lane, plan, entry, receiver, draft).await,
+        Replies::Discarded => End::Delivered,
+    }
+}
+
+/// Puts a reply into the hub that its event came from.
+async fn bring_back(lane: &Rc<Lane>, plan: &TriggerPlan, entry: &Entry, draft: Draft) -> End {
     match lane.fanout.replies.put(lane.worker.index, draft).await {
         Ok(()) => {
             lane.note_reply();
@@ -131,26 +144,75 @@ async fn pass_on(lane: &Rc<Lane>, plan: &TriggerPlan, entry: &Entry, answer: &An
     }
 }
 
+/// Sends a reply on. What is not taken there is tried again from the beginning, the subscriber
+/// included: the specification has one delivery, of which the reply is a part.
+async fn forward(
+    lane: &Rc<Lane>,
+    plan: &TriggerPlan,
+    entry: &mut Entry,
+    receiver: &Arc<Endpoint>,
+    mut draft: Draft,
+) -> End {
+    draft.carry_hops();
+    let event = match draft.finish() {
+        Ok(event) => event,
+        Err(invalid) => return End::Dead(Reason::Reply, Some(format!("reply refused: {invalid}"))),
+    };
+    let namespace = format!("kn-namespace: {}\r\n", plan.name.namespace);
+    let started = Instant::now();
+    let client = &lane.worker.client;
+    let sent = send(client, receiver, namespace.as_bytes(), &event, &plan.delivery).await;
+    let outcome = outcome::outcome(&sent, SystemTime::now());
+    if let Outcome::Done | Outcome::MayReply = outcome {
+        lane.note_reply();
+        return End::Delivered;
+    }
+    let attempt = describe(&sent, started.elapsed());
+    tracing::debug!(
+        trigger = %plan.name,
+        cloudevents.event_id = event.id(),
+        receiver = receiver.url(),
+        status = attempt.status,
+        error = attempt.error,
+        "the receiver did not take a reply"
+    );
+    lane.note_refused_reply(entry, attempt);
+    let wait = match outcome {
+        Outcome::Again { retry_after } => {
+            plan.delivery.wait_after(entry.attempts, retry_after, fastrand::f64())
+        }
+        Outcome::Refused | Outcome::Done | Outcome::MayReply => None,
+    };
+    let refused =
+        || End::Dead(Reason::Reply, Some(format!("reply not taken by {}", receiver.url())));
+    wait.map_or_else(refused, End::Again)
+}
+
 fn again(plan: &TriggerPlan, entry: &Entry, retry_after: Option<Duration>) -> End {
     let wait = plan.delivery.wait_after(entry.attempts, retry_after, fastrand::f64());
     wait.map_or(End::Dead(Reason::Exhausted, None), End::Again)
 }
 
-/// Sends an event to the subscriber of `plan` in the form that it asks for.
-async fn send(client: &Client, plan: &TriggerPlan, event: &Event) -> Sent {
-    let headers = &*plan.request_headers;
-    match plan.delivery.format {
+/// Sends an event in the form that `delivery` asks for, with header lines of the caller's.
+async fn send(
+    client: &Client,
+    endpoint: &Arc<Endpoint>,
+    headers: &[u8],
+    event: &Event,
+    delivery: &DeliveryPlan,
+) -> Sent {
+    match delivery.format {
         None | Some(Format::Binary) => {
             let body = event.data().map_or(&[][..], |data| &data.bytes);
             let head = [headers, event.http_head(), b"\r\n"];
-            post(client, &plan.subscriber, &head, body, plan.delivery.timeout).await
+            post(client, endpoint, &head, body, delivery.timeout).await
         }
         Some(Format::Json) => {
             let mut body = Vec::with_capacity(event.size() + JSON_EXTRA_BYTES);
             binding::json::write(event, &mut body);
             let head = binding::http::structured_head(event, body.len());
             let head = [headers, &head, b"\r\n"];
-            post(client, &plan.subscriber, &head, &body, plan.delivery.timeout).await
+            post(client, endpoint, &head, &body, delivery.timeout).await
         }
     }
 }

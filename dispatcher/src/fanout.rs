@@ -1,4 +1,4 @@
-//! What all workers share about one broker: who wants its events, and what the deliveries need.
+//! What all workers share about one hub, a broker or a channel: who wants its events, and what the deliveries need.
 
 use std::sync::{
     Arc,
@@ -6,11 +6,11 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Name, Sink};
+use channel::{Budget, Hub, Sink};
 
 use crate::{Quota, Trigger, TriggerKey, dead_letter::DeadLetters, route::RouteTable};
 
-/// The triggers of a broker at one moment, and the index over their filters.
+/// The triggers of a hub at one moment, and the index over their filters.
 #[derive(Debug)]
 pub struct Routes {
     table: RouteTable,
@@ -40,16 +40,16 @@ impl Routes {
     }
 }
 
-/// One broker, as far as routing and delivering its events goes.
+/// One hub, as far as routing and delivering its events goes.
 #[derive(Debug)]
 pub struct Fanout {
-    /// What the user calls it.
-    pub name: Name,
+    /// Which one.
+    pub hub: Hub,
     /// Who wants what; swapped whole when a trigger changes.
     pub routes: ArcSwap<Routes>,
     /// Where events end that could not be delivered.
     pub dead_letters: Arc<DeadLetters>,
-    /// Where replies of subscribers go: back to the broker's way in.
+    /// The hub's way in, where replies go that go back to it; see [`crate::Replies`].
     pub replies: Arc<dyn Sink>,
     /// The memory that events and what is kept about them may take.
     pub budget: Arc<Budget>,
@@ -61,7 +61,7 @@ pub struct Fanout {
     pub overflows: Overflows,
 }
 
-/// How many triggers of a broker have begun to use their overflow, so that every worker gets to know.
+/// How many triggers of a hub have begun to use their overflow, so that every worker gets to know.
 #[derive(Debug, Default)]
 pub struct Overflows(AtomicU64);
 

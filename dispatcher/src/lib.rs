@@ -94,5 +94,5 @@ pub use plan::{
 pub use retry::{BACKOFF_CAP, Backoff, BackoffPolicy};
 pub use spec::{BrokerRef, DeliverySpec, FilterSpec, SubscriptionSpec, TriggerFilter, TriggerSpec};
 pub use status::{DeadLetterSinkStatus, PhysicalSubscription, SubscriptionStatus, TriggerStatus};
-pub use trigger::{Quota, Trigger, TriggerKey, TriggerPlan, Usage};
+pub use trigger::{Quota, Replies, Trigger, TriggerKey, TriggerPlan, Usage};
 pub use worker::{Settings, Worker};

@@ -1,4 +1,6 @@
 //! A trigger as the workers know it: its plan, and what they share about it.
+//!
+//! A subscription is one too: it wants every event of its channel, and has its own place for replies.
 
 use std::{
     num::NonZeroU32,
@@ -26,6 +28,17 @@ impl TriggerKey {
     }
 }
 
+/// What becomes of the events that a subscriber answers with.
+#[derive(Clone, Debug)]
+pub enum Replies {
+    /// They come back to the hub that sent the event, as a broker's do.
+    Hub,
+    /// They go on to this destination. One that is not taken there counts as a failed attempt.
+    To(Arc<Endpoint>),
+    /// Nobody wants them.
+    Discarded,
+}
+
 /// A trigger that is complete and valid.
 #[derive(Clone, Debug)]
 pub struct TriggerPlan {
@@ -35,6 +48,8 @@ pub struct TriggerPlan {
     pub filter: Filter,
     /// Where they go.
     pub subscriber: Arc<Endpoint>,
+    /// What becomes of the events that it answers with.
+    pub replies: Replies,
     /// Where those go that could not be delivered, besides the dead letters that are always kept.
     pub dead_letter_sink: Option<Arc<Endpoint>>,
     /// How often, how patiently and in which form.

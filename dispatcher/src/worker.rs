@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::Cache;
 use bytes::Bytes;
-use channel::{Envelope, Name, Reader, Waiting, clock};
+use channel::{Envelope, Hub, Reader, Waiting, clock};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -62,12 +62,12 @@ pub struct Worker {
     pub(crate) tasks: TaskTracker,
     breakers: RefCell<HashMap<String, Rc<RefCell<Breaker>>>>,
     sinks: RefCell<HashMap<String, Rc<SinkSender>>>,
-    brokers: RefCell<HashMap<Name, Rc<Lanes>>>,
+    hubs: RefCell<HashMap<Hub, Rc<Lanes>>>,
     /// Lanes whose events wait for want of this worker's time.
     pressed: Cell<usize>,
     relief: Notify,
-    /// By broker, the lanes of which more is on its way into storage than memory should hold.
-    flooded: RefCell<HashMap<Name, usize>>,
+    /// By hub, the lanes of which more is on its way into storage than memory should hold.
+    flooded: RefCell<HashMap<Hub, usize>>,
     ebb: Notify,
 }
 
@@ -81,7 +81,7 @@ impl Worker {
             tasks: TaskTracker::new(),
             breakers: RefCell::default(),
             sinks: RefCell::default(),
-            brokers: RefCell::default(),
+            hubs: RefCell::default(),
             pressed: Cell::new(0),
             relief: Notify::new(),
             flooded: RefCell::default(),
@@ -110,7 +110,7 @@ impl Worker {
         }
     }
 
-    /// Ends the deliveries of brokers whose events outlive the process: nothing starts any more, and
+    /// Ends the deliveries of hubs whose events outlive the process: nothing starts any more, and
     /// what storage does not know is written down. [`Worker::pending`] says when that is done.
     pub fn stop(&self) {
         for lanes in self.all_lanes().iter().filter(|lanes| lanes.fanout.outlives) {
@@ -118,7 +118,7 @@ impl Worker {
         }
     }
 
-    /// Ends the deliveries of one broker, whose channel is closed, as [`Worker::stop`] does.
+    /// Ends the deliveries of one hub, whose channel is closed, as [`Worker::stop`] does.
     /// [`Worker::busy`] says when that is done.
     pub fn halt(&self, fanout: &Arc<Fanout>) {
         if let Some(lanes) = self.lanes(fanout) {
@@ -126,7 +126,7 @@ impl Worker {
         }
     }
 
-    /// Events of one broker that are under way, or on their way into storage.
+    /// Events of one hub that are under way, or on their way into storage.
     pub fn busy(&self, fanout: &Arc<Fanout>) -> usize {
         let mut busy = 0;
         if let Some(lanes) = self.lanes(fanout) {
@@ -136,21 +136,21 @@ impl Worker {
     }
 
     fn all_lanes(&self) -> Vec<Rc<Lanes>> {
-        self.brokers.borrow().values().map(Rc::clone).collect()
+        self.hubs.borrow().values().map(Rc::clone).collect()
     }
 
     /// Waits, at most `patience`, while events wait to be delivered for want of this worker's own
-    /// time, and a second more at most while many events of `broker` wait to be stored for subscribers
+    /// time, and a second more at most while many events of `hub` wait to be stored for subscribers
     /// that are slow. Whoever takes events in calls it before taking more, so that the worker does not
     /// accept what it then has to let wait. A slow or failing subscriber is no reason to wait: that would
     /// cost its neighbours.
-    pub async fn relieved(&self, broker: &Name, patience: Duration) {
+    pub async fn relieved(&self, hub: &Hub, patience: Duration) {
         if self.pressed.get() > 0 {
             // Patience may end first: then the producer has waited long enough.
             tokio::time::timeout(patience, self.relief.notified()).await.unwrap_or_default();
         }
-        if self.flooded.borrow().contains_key(broker) {
-            // Storage is what is slow here; other brokers have their own.
+        if self.flooded.borrow().contains_key(hub) {
+            // Storage is what is slow here; other hubs have their own.
             tokio::time::timeout(FLOOD_PATIENCE, self.ebb.notified()).await.unwrap_or_default();
         }
     }
@@ -164,28 +164,28 @@ impl Worker {
         }
     }
 
-    /// Counts a lane of `broker` that is flooded, or no longer.
-    pub(crate) fn flood(&self, broker: &Name, is_flooded: bool) {
+    /// Counts a lane of `hub` that is flooded, or no longer.
+    pub(crate) fn flood(&self, hub: &Hub, is_flooded: bool) {
         let mut flooded = self.flooded.borrow_mut();
-        let lanes = flooded.get(broker).copied().unwrap_or_default();
+        let lanes = flooded.get(hub).copied().unwrap_or_default();
         match if is_flooded { lanes + 1 } else { lanes.saturating_sub(1) } {
             0 => {
-                flooded.remove(broker);
+                flooded.remove(hub);
                 self.ebb.notify_waiters();
             }
             lanes => {
-                flooded.insert(broker.clone(), lanes);
+                flooded.insert(hub.clone(), lanes);
             }
         }
     }
 
-    /// Takes on the broker of `fanout`, in place of an earlier one of its name.
+    /// Takes on the hub of `fanout`, in place of an earlier one of its name.
     pub fn open(self: &Rc<Self>, fanout: &Arc<Fanout>) {
         let lanes = Lanes::new(Rc::clone(self), Arc::clone(fanout));
-        self.brokers.borrow_mut().insert(fanout.name.clone(), lanes);
+        self.hubs.borrow_mut().insert(fanout.hub.clone(), lanes);
     }
 
-    /// Routes and delivers what `reader` lends for a broker that was taken on, until its channel is
+    /// Routes and delivers what `reader` lends for a hub that was taken on, until its channel is
     /// closed and empty. Deliveries go on after that ends; see [`Worker::pending`].
     ///
     /// Dropping the future between two leases loses nothing.
@@ -217,10 +217,10 @@ impl Worker {
         }
     }
 
-    /// Forgets a broker whose channel is gone. What waits stays where it is stored, if that outlives
+    /// Forgets a hub whose channel is gone. What waits stays where it is stored, if that outlives
     /// the process; else it is purged.
-    pub fn forget(&self, broker: &Name) {
-        let lanes = self.brokers.borrow_mut().remove(broker);
+    pub fn forget(&self, hub: &Hub) {
+        let lanes = self.hubs.borrow_mut().remove(hub);
         if let Some(lanes) = lanes {
             lanes.retire();
         }
@@ -290,17 +290,17 @@ impl Worker {
         let before = breaker.borrow().state();
         breaker.borrow_mut().reset();
         let now = Instant::now();
-        for lanes in self.brokers.borrow().values() {
+        for lanes in self.hubs.borrow().values() {
             lanes.each(|lane| lane.wake(now));
         }
         Some(before)
     }
 
-    /// Events that have not reached their end in this worker; of brokers whose events outlive the
+    /// Events that have not reached their end in this worker; of hubs whose events outlive the
     /// process, those under way or on their way into storage.
     pub fn pending(&self) -> usize {
         let mut pending = 0;
-        for lanes in self.brokers.borrow().values() {
+        for lanes in self.hubs.borrow().values() {
             let outlives = lanes.fanout.outlives;
             lanes.each(|lane| pending += if outlives { lane.busy() } else { lane.pending() });
         }
@@ -310,22 +310,21 @@ impl Worker {
     /// Ids of events that wait, at most `limit`.
     pub fn waiting_ids(&self, limit: usize) -> Vec<String> {
         let mut ids = Vec::new();
-        for lanes in self.brokers.borrow().values() {
+        for lanes in self.hubs.borrow().values() {
             lanes.each(|lane| ids.extend(lane.waiting_ids()));
         }
         ids.truncate(limit);
         ids
     }
 
-    /// The books of every lane, by broker.
-    pub fn report(&self) -> Vec<(Name, Vec<LaneReport>)> {
-        let brokers = self.brokers.borrow();
-        brokers
-            .iter()
-            .map(|(name, lanes)| {
+    /// The books of every lane, by hub.
+    pub fn report(&self) -> Vec<(Hub, Vec<LaneReport>)> {
+        let hubs = self.hubs.borrow();
+        hubs.iter()
+            .map(|(hub, lanes)| {
                 let mut reports = Vec::new();
                 lanes.each(|lane| reports.push(lane.report()));
-                (name.clone(), reports)
+                (hub.clone(), reports)
             })
             .collect()
     }
@@ -362,10 +361,10 @@ impl Worker {
         sender.take_on(self, fanout, plan, letter);
     }
 
-    /// The lanes of just this broker: one that was deleted may have a successor of its name.
+    /// The lanes of just this hub: one that was deleted may have a successor of its name.
     fn lanes(&self, fanout: &Arc<Fanout>) -> Option<Rc<Lanes>> {
-        let brokers = self.brokers.borrow();
-        let lanes = brokers.get(&fanout.name)?;
+        let hubs = self.hubs.borrow();
+        let lanes = hubs.get(&fanout.hub)?;
         Arc::ptr_eq(&lanes.fanout, fanout).then(|| Rc::clone(lanes))
     }
 }
@@ -380,17 +379,19 @@ impl std::fmt::Debug for Worker {
 mod tests {
     use futures_util::future::poll_immediate;
 
+    use channel::Name;
+
     use super::*;
     use crate::http::ClientSettings;
 
     #[tokio::test]
-    async fn a_flood_of_one_broker_holds_up_its_own_producers_only() {
+    async fn a_flood_of_one_hub_holds_up_its_own_producers_only() {
         let client = Client::new(ClientSettings::default());
         let worker = Worker::new(0, client, Settings::default());
-        let (flooded, other) = (Name::new("n", "flooded"), Name::new("n", "other"));
-        let is_held = async |name: &Name| {
-            poll_immediate(worker.relieved(name, Duration::ZERO)).await.is_none()
-        };
+        let name = Name::new("n", "flooded");
+        let (flooded, other) = (Hub::broker(name.clone()), Hub::channel(name));
+        let is_held =
+            async |hub: &Hub| poll_immediate(worker.relieved(hub, Duration::ZERO)).await.is_none();
         // Two lanes of it.
         worker.flood(&flooded, true);
         worker.flood(&flooded, true);

@@ -14,11 +14,13 @@ use axum::{
     http::{HeaderMap, Method, Request, header},
 };
 use bytes::Bytes;
-use channel::{Budget, Channel, Data, Draft, Memory, MemoryLimits, Name, SpecVersion};
+use channel::{
+    Budget, Channel, Data, Draft, Hub, HubKind, Memory, MemoryLimits, Name, SpecVersion,
+};
 use dispatcher::{
     AttemptLog, DeadLetter, DeadLetterLimits, DeadLetters, DeliveryPlan, Fanout, Filter, Overflows,
-    Pauses, Quota, Reason, Routes, SinkState, SinkStatus, Trigger, TriggerKey, TriggerPlan,
-    http::Endpoint,
+    Pauses, Quota, Reason, Replies, Routes, SinkState, SinkStatus, Trigger, TriggerKey,
+    TriggerPlan, http::Endpoint,
 };
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
@@ -28,7 +30,7 @@ use serde_json::{Value, json};
 use super::{Admin, Process, routes};
 use crate::{
     cli::{Color, Console, Format},
-    control::{BrokerState, Control, Inventory, NotReady, SinkFrom, TriggerState},
+    control::{Control, HubState, Inventory, NotReady, SinkFrom, TriggerState},
     ingress::{Admission, Connections},
     manifest::{Position, Problem, Standing},
 };
@@ -118,6 +120,28 @@ impl Bench {
         Reply { status: head.status.as_u16(), headers: head.headers, body }
     }
 
+    /// Adds a channel at work with a subscription at work.
+    pub(super) fn subscribe(&self, channel: &str, subscription: &str) {
+        let hub = Hub::channel(name(channel));
+        let running = trigger(subscription);
+        let storage = Memory::new(1, MemoryLimits::default(), Budget::new(1 << 20));
+        let state = hub_on(storage, hub.clone(), &Budget::new(1 << 20), vec![Arc::clone(&running)]);
+        let taker = TriggerState {
+            name: name(subscription),
+            hub: hub.clone(),
+            filter: Value::Null,
+            running: Ok(running),
+            unresolved: None,
+            paused: None,
+            sink_from: None,
+        };
+        let mut inventory = (*self.control.inventory.load_full()).clone();
+        inventory.channels.insert(name(channel), Ok(state));
+        inventory.kinds.insert(hub, "InMemoryChannel");
+        inventory.subscriptions.insert(name(subscription), taker);
+        self.control.inventory.store(Arc::new(inventory));
+    }
+
     /// Puts a dead letter into a broker's store; returns its number.
     pub(super) fn bury(&self, broker: &str, trigger: &str, reason: Reason) -> u64 {
         let inventory = self.control.inventory.load();
@@ -126,7 +150,7 @@ impl Bench {
         let minutes = u64::try_from(store.held().0).unwrap();
         let letter = DeadLetter {
             id: 0,
-            broker: name(broker),
+            hub: Hub::broker(name(broker)),
             trigger: name(trigger),
             key: TriggerKey(1),
             destination: "http://127.0.0.1:9/".to_owned(),
@@ -161,11 +185,7 @@ fn event() -> channel::Event {
 }
 
 /// A broker at work with `triggers`.
-pub(super) fn broker(
-    broker: &str,
-    budget: &Arc<Budget>,
-    triggers: Vec<Arc<Trigger>>,
-) -> BrokerState {
+pub(super) fn broker(broker: &str, budget: &Arc<Budget>, triggers: Vec<Arc<Trigger>>) -> HubState {
     on(Memory::new(1, MemoryLimits::default(), Arc::clone(budget)), broker, budget, triggers)
 }
 
@@ -175,23 +195,32 @@ pub(super) fn on(
     broker: &str,
     budget: &Arc<Budget>,
     triggers: Vec<Arc<Trigger>>,
-) -> BrokerState {
+) -> HubState {
+    hub_on(channel, Hub::broker(name(broker)), budget, triggers)
+}
+
+fn hub_on(
+    channel: Arc<dyn Channel>,
+    hub: Hub,
+    budget: &Arc<Budget>,
+    triggers: Vec<Arc<Trigger>>,
+) -> HubState {
     let fanout = Fanout {
-        name: name(broker),
+        hub: hub.clone(),
         routes: ArcSwap::from_pointee(Routes::new(triggers)),
         dead_letters: Arc::new(DeadLetters::new(
             DeadLetterLimits::default(),
             None,
             Arc::clone(budget),
         )),
-        replies: Arc::new(Admission::new(name(broker), Arc::clone(&channel))),
+        replies: Arc::new(Admission::new(hub, Arc::clone(&channel))),
         budget: Arc::clone(budget),
         quota: Quota { events: 10, bytes: 10_000 },
         outlives: false,
         overflows: Overflows::default(),
     };
     let pauses = Arc::new(Pauses::new(None));
-    BrokerState { fanout: Arc::new(fanout), channel, pauses }
+    HubState { fanout: Arc::new(fanout), channel, pauses }
 }
 
 /// A trigger that wants every event.
@@ -201,6 +230,7 @@ pub(super) fn trigger(trigger: &str) -> Arc<Trigger> {
         name: name(trigger),
         filter: Filter::compile(None, &[]).unwrap(),
         subscriber: url("http://127.0.0.1:9/take?x=1"),
+        replies: Replies::Hub,
         dead_letter_sink: Some(url("http://127.0.0.1:10/")),
         delivery: DeliveryPlan::default(),
         ordered: true,
@@ -237,24 +267,24 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
     Inventory {
         leaving: Vec::new(),
         brokers: brokers.into_iter().map(|(broker, state)| (name(broker), state)).collect(),
-        channels: [
+        kinds: [
             ("default/default", "InMemoryChannel"),
             ("default/second", "InMemoryChannel"),
             ("other/down", "KafkaChannel"),
         ]
         .into_iter()
-        .map(|(broker, kind)| (name(broker), kind))
+        .map(|(broker, kind)| (Hub::broker(name(broker)), kind))
         .collect(),
         triggers: triggers
             .into_iter()
             .map(|(trigger, running)| {
                 let filter = json!({"filter": {"attributes": {"type": "a"}}, "filters": []});
-                let broker = name("default/default");
+                let hub = Hub::broker(name("default/default"));
                 let name = name(trigger);
-                let sink_from = Some(SinkFrom::Broker);
+                let sink_from = Some(SinkFrom::Hub(HubKind::Broker));
                 let state = TriggerState {
                     name: name.clone(),
-                    broker,
+                    hub,
                     filter,
                     running,
                     unresolved: None,
@@ -266,6 +296,8 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
             .collect(),
         resources: Arc::default(),
         generations: BTreeMap::new(),
+        channels: BTreeMap::new(),
+        subscriptions: BTreeMap::new(),
         problems: vec![Standing { problem, since: "2026-01-31T12:00:00Z".parse().unwrap() }],
     }
 }

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use channel::{HubKind, Name};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,7 +22,7 @@ use super::{
     request::Params,
 };
 use crate::{
-    control::{Books, Control},
+    control::{Books, Control, HubState, NotReady, TriggerState},
     display::escape,
     ingress::Problem,
 };
@@ -53,6 +54,10 @@ pub(super) struct Parts {
     brokers: Vec<Part>,
     /// The triggers that are not ready.
     triggers: Vec<Part>,
+    /// All channels.
+    channels: Vec<Part>,
+    /// The subscriptions that are not ready.
+    subscriptions: Vec<Part>,
     /// What is wrong with manifests; what they said when they were last good is at work.
     problems: Vec<ProblemView>,
     /// What cannot be followed of the cluster for now, and why; what is known of it is at work.
@@ -71,7 +76,7 @@ pub(super) struct Part {
     reason: Option<&'static str>,
     /// In words, why not.
     message: Option<String>,
-    /// Where a broker's events are stored.
+    /// Where the events of a broker or a channel are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<ChannelView>,
 }
@@ -92,7 +97,7 @@ pub(super) async fn healthz() -> &'static str {
     get,
     path = "/readyz",
     tag = "health",
-    params(("verbose" = Option<String>, Query, description = "lists brokers, triggers that are not ready and problems of manifests")),
+    params(("verbose" = Option<String>, Query, description = "lists brokers and channels, triggers and subscriptions that are not ready, and problems of manifests")),
     responses(
         (status = 200, description = "ready", content((String = "text/plain"), (Readiness = "application/json"))),
         (status = 503, description = "not ready", content((String = "text/plain"), (Readiness = "application/json"))),
@@ -172,9 +177,9 @@ impl Readiness {
 impl Parts {
     fn of(control: &Control, books: &Books) -> Self {
         let inventory = control.inventory.load();
-        let brokers = inventory.brokers.iter().map(|(name, broker)| {
-            let channel = broker.as_ref().ok().map(|state| ChannelView::of(&*state.channel));
-            let not_ready = why_not(broker);
+        let hub = |(name, state): (&Name, &Result<HubState, NotReady>)| {
+            let channel = state.as_ref().ok().map(|state| ChannelView::of(&*state.channel));
+            let not_ready = why_not(state);
             Part {
                 name: name.to_string(),
                 ready: not_ready.is_none(),
@@ -182,21 +187,23 @@ impl Parts {
                 message: not_ready.map(|why| why.message),
                 channel,
             }
-        });
-        let triggers = inventory.triggers.values().filter_map(|trigger| {
-            let why = trigger.running.as_ref().err()?;
+        };
+        let taker = |state: &TriggerState| {
+            let why = state.running.as_ref().err()?;
             Some(Part {
-                name: trigger.name.to_string(),
+                name: state.name.to_string(),
                 ready: false,
                 reason: Some(why.reason),
                 message: Some(why.message.clone()),
                 channel: None,
             })
-        });
+        };
         Self {
             silent_workers: books.silent_workers,
-            brokers: brokers.collect(),
-            triggers: triggers.collect(),
+            brokers: inventory.brokers.iter().map(hub).collect(),
+            triggers: inventory.triggers.values().filter_map(taker).collect(),
+            channels: inventory.channels.iter().map(hub).collect(),
+            subscriptions: inventory.subscriptions.values().filter_map(taker).collect(),
             problems: inventory.problems.iter().map(ProblemView::of).collect(),
             cluster: BTreeMap::clone(&control.troubles.all()),
         }
@@ -206,21 +213,27 @@ impl Parts {
         if self.silent_workers > 0 {
             writeln!(out, "[-] workers that do not answer: {}", self.silent_workers)?;
         }
-        for broker in &self.brokers {
-            write!(out, "{} broker {}", sign(broker.ready), broker.name)?;
-            match &broker.channel {
-                Some(channel) if broker.ready => writeln!(out, ": {channel}")?,
-                // What it is worth does not count while it is down.
-                Some(channel) => {
-                    let message = broker.message.as_deref().unwrap_or_default();
-                    writeln!(out, ": {}: {}", channel.kind(), escape(message, false))?;
+        let of_kinds = [
+            (HubKind::Broker, &self.brokers, &self.triggers),
+            (HubKind::Channel, &self.channels, &self.subscriptions),
+        ];
+        for (kind, hubs, takers) in of_kinds {
+            for hub in hubs {
+                write!(out, "{} {} {}", sign(hub.ready), kind.as_str(), hub.name)?;
+                match &hub.channel {
+                    Some(channel) if hub.ready => writeln!(out, ": {channel}")?,
+                    // What it is worth does not count while it is down.
+                    Some(channel) => {
+                        let message = hub.message.as_deref().unwrap_or_default();
+                        writeln!(out, ": {}: {}", channel.kind(), escape(message, false))?;
+                    }
+                    None => hub.write_reason(out)?,
                 }
-                None => broker.write_reason(out)?,
             }
-        }
-        for trigger in &self.triggers {
-            write!(out, "[-] trigger {}", trigger.name)?;
-            trigger.write_reason(out)?;
+            for taker in takers {
+                write!(out, "[-] {} {}", kind.taker(), taker.name)?;
+                taker.write_reason(out)?;
+            }
         }
         for problem in &self.problems {
             writeln!(out, "[-] manifest {problem}")?;

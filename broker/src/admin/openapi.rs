@@ -58,6 +58,13 @@ pub(super) struct ServiceUnavailable(Problem);
         api::triggers::reset_breaker,
         api::pause::pause,
         api::pause::resume,
+        api::channels::list,
+        api::channels::show,
+        api::subscriptions::list,
+        api::subscriptions::show,
+        api::subscriptions::reset_breaker,
+        api::subscriptions::pause,
+        api::subscriptions::resume,
         api::explain::explain,
         api::dead_letters::list,
         api::dead_letters::redrive,
@@ -66,7 +73,7 @@ pub(super) struct ServiceUnavailable(Problem);
     ),
     components(schemas(Problem)),
     tags(
-        (name = "resources", description = "brokers, triggers and their manifests"),
+        (name = "resources", description = "brokers, triggers, channels, subscriptions and their manifests"),
         (name = "dead letters", description = "events that could not be delivered"),
         (name = "health", description = "whether the process lives and is of use"),
         (name = "metrics", description = "what is counted"),
@@ -201,12 +208,17 @@ mod tests {
     async fn answers_are_what_the_document_says() {
         let bench = Bench::new();
         bench.bury("default/default", "default/orders", dispatcher::Reason::Aged);
+        bench.subscribe("default/orders", "default/billing");
         let document = bench.get("/api/v1/openapi.json").await.json();
         for (path, target) in [
             ("/api/v1/brokers", "/api/v1/brokers"),
             ("/api/v1/brokers/{namespace}/{name}", "/api/v1/brokers/default/default"),
             ("/api/v1/triggers", "/api/v1/triggers"),
             ("/api/v1/triggers/{namespace}/{name}", "/api/v1/triggers/default/orders"),
+            ("/api/v1/channels", "/api/v1/channels"),
+            ("/api/v1/channels/{namespace}/{name}", "/api/v1/channels/default/orders"),
+            ("/api/v1/subscriptions", "/api/v1/subscriptions"),
+            ("/api/v1/subscriptions/{namespace}/{name}", "/api/v1/subscriptions/default/billing"),
             ("/api/v1/problems", "/api/v1/problems"),
             ("/api/v1/dead-letters", "/api/v1/dead-letters"),
             ("/api/v1/dead-letters/{id}", "/api/v1/dead-letters/default.default.1"),

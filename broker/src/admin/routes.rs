@@ -18,7 +18,7 @@ use crate::ingress::Problem;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every path of the listener.
-pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 18] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 25] {
     [
         ("/healthz", get(health::healthz)),
         ("/readyz", get(health::readyz)),
@@ -33,6 +33,16 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 18] {
         ("/api/v1/triggers/{namespace}/{name}/reset-breaker", post(api::triggers::reset_breaker)),
         ("/api/v1/triggers/{namespace}/{name}/pause", post(api::pause::pause)),
         ("/api/v1/triggers/{namespace}/{name}/resume", post(api::pause::resume)),
+        ("/api/v1/channels", get(api::channels::list)),
+        ("/api/v1/channels/{namespace}/{name}", get(api::channels::show)),
+        ("/api/v1/subscriptions", get(api::subscriptions::list)),
+        ("/api/v1/subscriptions/{namespace}/{name}", get(api::subscriptions::show)),
+        (
+            "/api/v1/subscriptions/{namespace}/{name}/reset-breaker",
+            post(api::subscriptions::reset_breaker),
+        ),
+        ("/api/v1/subscriptions/{namespace}/{name}/pause", post(api::subscriptions::pause)),
+        ("/api/v1/subscriptions/{namespace}/{name}/resume", post(api::subscriptions::resume)),
         ("/api/v1/explain", post(api::explain::explain)),
         ("/api/v1/dead-letters", get(api::dead_letters::list)),
         ("/api/v1/dead-letters/redrive", post(api::dead_letters::redrive)),

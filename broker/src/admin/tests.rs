@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use axum::http::Method;
-use channel::{Budget, Channel};
+use channel::{Budget, Channel, Hub};
 use dispatcher::Reason;
 use serde_json::{Value, json};
 use tokio::{
@@ -301,7 +301,7 @@ async fn a_channel_that_is_down_is_told_each_time_and_the_process_stays_ready() 
     let state = fixture::on(channel, "default/default", &budget, Vec::new());
     bench.control.inventory.store(Arc::new(Inventory {
         brokers: [(name.clone(), Ok(state))].into(),
-        channels: [(name, fake.kind())].into(),
+        kinds: [(Hub::broker(name), fake.kind())].into(),
         ..Inventory::default()
     }));
     let verbose = async || bench.get("/readyz?verbose").await.text().to_owned();

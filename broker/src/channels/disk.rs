@@ -1,9 +1,9 @@
-//! A `DiskChannel`: settings of the broker over those of the process, and a folder below the data folder.
+//! A `DiskChannel`: settings of the hub over those of the process, and a folder below the data folder.
 
 use std::sync::Arc;
 
 use channel::{
-    Budget, Name,
+    Budget, Hub,
     disk::{Disk, DiskSettings, OpenError},
 };
 
@@ -11,20 +11,19 @@ use super::{Backends, OpenFailure, Opened};
 use crate::{cli::in_words, config, spec::DiskChannelSpec};
 
 impl Backends {
-    /// Opens the folder of a broker below the data folder.
+    /// Opens the folder of a hub below the data folder.
     pub(super) async fn disk(
         &self,
-        name: &Name,
+        hub: &Hub,
         spec: &DiskChannelSpec,
         budget: Arc<Budget>,
     ) -> Opened {
         let data = self.data().await.map_err(|error| not_opened(&error))?.clone();
-        let (name, workers) = (name.clone(), self.workers);
+        let (hub, workers) = (hub.clone(), self.workers);
         let settings = settings(&self.settings.disk, spec);
         let settings = within_memory(settings, budget.limit(), workers);
-        let opening = tokio::task::spawn_blocking(move || {
-            Disk::open(&data, &name, workers, settings, budget)
-        });
+        let opening =
+            tokio::task::spawn_blocking(move || Disk::open(&data, &hub, workers, settings, budget));
         match opening.await {
             Ok(Ok(disk)) => Ok(disk),
             Ok(Err(error)) => Err(not_opened(&error)),
@@ -60,7 +59,7 @@ fn within_memory(settings: DiskSettings, bytes_max: usize, workers: usize) -> Di
     }
 }
 
-/// What a broker says over what the process says.
+/// What a hub says over what the process says.
 fn settings(of_process: &config::DiskSettings, spec: &DiskChannelSpec) -> DiskSettings {
     let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
     DiskSettings {

@@ -1,9 +1,9 @@
-//! A `KafkaChannel`: the broker's topic, in the Kafka that the process is told of.
+//! A `KafkaChannel`: the hub's topic, in the Kafka that the process is told of.
 
 use std::sync::Arc;
 
 use channel::{
-    Budget, Kafka, KafkaPlan, KafkaSettings, Name,
+    Budget, Hub, Kafka, KafkaPlan, KafkaSettings,
     kafka::{KafkaSasl, KafkaTls, KafkaUser, OpenError, Secret},
 };
 
@@ -17,10 +17,10 @@ use crate::{
 const RECORD_EXTRA_BYTES: usize = 16 << 10;
 
 impl Backends {
-    /// Opens the topic of a broker.
+    /// Opens the topic of a hub.
     pub(super) async fn kafka(
         &self,
-        name: &Name,
+        hub: &Hub,
         spec: &KafkaChannelSpec,
         budget: Arc<Budget>,
     ) -> Opened {
@@ -41,7 +41,7 @@ impl Backends {
             retention: spec.retention().unwrap_or(defaults.retention),
         };
         let runtime = self.runtime.clone();
-        match Kafka::open(settings, plan, name, self.workers, budget, runtime).await {
+        match Kafka::open(settings, plan, hub, self.workers, budget, runtime).await {
             Ok(kafka) => Ok(kafka),
             Err(error) => Err(not_opened(&error)),
         }
@@ -73,6 +73,7 @@ fn settings(
         }),
         sasl: of_process.sasl.as_ref().and_then(sasl),
         topic_template: of_process.topic_template.clone(),
+        channel_topic_template: of_process.channel_topic_template.clone(),
         record_bytes_max: event_bytes_max + RECORD_EXTRA_BYTES,
         publish_timeout: of_process.publish_timeout,
         properties: of_process.properties.0.clone(),

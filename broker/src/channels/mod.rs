@@ -1,4 +1,4 @@
-//! What a broker asks for -> its channel, open, or why there is none: the one place that knows the
+//! What a hub asks for -> its channel, open, or why there is none: the one place that knows the
 //! backends.
 
 mod disk;
@@ -10,7 +10,7 @@ mod nats;
 use std::{fmt, sync::Arc};
 
 use channel::{
-    Budget, Channel, Memory, Name, Work,
+    Budget, Channel, Hub, Memory, Work,
     disk::{Data, OpenError},
 };
 use dispatcher::{DeadLetterLimits, Following, Notes};
@@ -48,8 +48,8 @@ pub type Opened = Result<Arc<dyn Channel>, OpenFailure>;
 /// A channel that is wanted.
 #[derive(Clone, Debug)]
 pub struct OpenRequest {
-    /// The broker.
-    pub name: Name,
+    /// The hub.
+    pub hub: Hub,
     /// What it asks for; never [`ChannelChoice::Default`].
     pub choice: ChannelChoice,
     /// The memory that its events may take.
@@ -58,7 +58,7 @@ pub struct OpenRequest {
     pub dead_letters: DeadLetterLimits,
 }
 
-/// A channel that is open, and what its broker had written down there.
+/// A channel that is open, and what its hub had written down there.
 #[derive(Debug)]
 pub struct OpenChannel {
     /// The channel.
@@ -80,7 +80,7 @@ impl OpenChannel {
 
 /// Opens channels.
 pub trait Opener: fmt::Debug + Send + Sync {
-    /// Opens a channel; of a broker only one at a time, and never while the one before is not let go.
+    /// Opens a channel; of a hub only one at a time, and never while the one before is not let go.
     ///
     /// The first poll must be quick: the controller waits for it, so what is at hand at once is there
     /// at once. What blocks belongs on a thread for that. A future that takes longer than a minute
@@ -110,11 +110,11 @@ impl Opener for Backends {
 
 impl Backends {
     async fn open_channel(self, request: OpenRequest) -> Opened {
-        let OpenRequest { name, choice, budget, .. } = request;
+        let OpenRequest { hub, choice, budget, .. } = request;
         match choice.or(self.settings.channel_default) {
-            ChannelChoice::Disk(spec) => self.disk(&name, &spec, budget).await,
-            ChannelChoice::Kafka(spec) => self.kafka(&name, &spec, budget).await,
-            ChannelChoice::Nats(spec) => self.nats(&name, &spec, budget).await,
+            ChannelChoice::Disk(spec) => self.disk(&hub, &spec, budget).await,
+            ChannelChoice::Kafka(spec) => self.kafka(&hub, &spec, budget).await,
+            ChannelChoice::Nats(spec) => self.nats(&hub, &spec, budget).await,
             ChannelChoice::InMemory | ChannelChoice::Default => {
                 let channel: Arc<dyn Channel> =
                     Memory::new(self.workers, self.settings.memory.limits, budget);
@@ -180,6 +180,7 @@ fn not_configured(field: &str) -> OpenFailure {
 
 #[cfg(test)]
 mod tests {
+    use channel::Name;
     use clap::Parser as _;
 
     use super::*;
@@ -200,8 +201,8 @@ mod tests {
     async fn open(backends: &Backends, choice: ChannelChoice) -> Opened {
         let budget = Budget::new(1 << 20);
         let dead_letters = DeadLetterLimits::default();
-        let name = Name::new("a", "b");
-        backends.open(OpenRequest { name, choice, budget, dead_letters }).await
+        let hub = Hub::broker(Name::new("a", "b"));
+        backends.open(OpenRequest { hub, choice, budget, dead_letters }).await
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
-//! A `NatsJetStreamChannel`: the broker's stream, in the NATS that the process is told of.
+//! A `NatsJetStreamChannel`: the hub's stream, in the NATS that the process is told of.
 
 use std::sync::Arc;
 
 use channel::{
-    Budget, Name, Nats, NatsPlan, NatsSettings,
+    Budget, Hub, Nats, NatsPlan, NatsSettings,
     nats::{NatsTls, OpenError, Placement, Retention, Secret, Storage},
 };
 
@@ -14,10 +14,10 @@ use crate::{
 };
 
 impl Backends {
-    /// Opens the stream of a broker.
+    /// Opens the stream of a hub.
     pub(super) async fn nats(
         &self,
-        name: &Name,
+        hub: &Hub,
         spec: &NatsChannelSpec,
         budget: Arc<Budget>,
     ) -> Opened {
@@ -26,7 +26,7 @@ impl Backends {
         let (mut settings, plan) = (settings(url, of_process), plan(spec));
         let removed_after = self.settings.overflow.removed_after.as_millis();
         settings.overflow_removed_after_ms = u64::try_from(removed_after).unwrap_or(u64::MAX);
-        match Nats::open(&settings, &plan, name, self.workers, budget, &self.runtime).await {
+        match Nats::open(&settings, &plan, hub, self.workers, budget, &self.runtime).await {
             Ok(nats) => Ok(nats),
             Err(error) => Err(not_opened(&error)),
         }

@@ -31,7 +31,12 @@ impl Followed {
 
     /// How the API server knows it.
     pub(super) fn resource(&self) -> ApiResource {
-        let version = self.kind.api_version().rsplit_once('/').map_or("v1", |(_, version)| version);
+        let version = self
+            .kind
+            .api_versions()
+            .first()
+            .and_then(|it| it.rsplit_once('/'))
+            .map_or("v1", |(_, version)| version);
         let kind = GroupVersionKind::gvk(self.group, version, self.kind.as_str());
         ApiResource::from_gvk_with_plural(&kind, self.plural)
     }

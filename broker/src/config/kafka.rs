@@ -45,6 +45,8 @@ pub struct KafkaSettings {
     /// The name of a broker's topic, with `{namespace}` and `{name}` in it. Default
     /// `catchment-broker-{namespace}.{name}`.
     pub topic_template: String,
+    /// The same for the topic of a channel. Default `catchment-channel-{namespace}.{name}`.
+    pub channel_topic_template: String,
     /// Copies of a topic that a broker's channel does not give. Default 1.
     pub replication_factor: i16,
     /// Partitions of a topic that a broker's channel does not give. Default 10.
@@ -118,6 +120,7 @@ impl Default for KafkaSettings {
         Self {
             bootstrap_servers: None,
             topic_template: "catchment-broker-{namespace}.{name}".to_owned(),
+            channel_topic_template: "catchment-channel-{namespace}.{name}".to_owned(),
             replication_factor: 1,
             num_partitions: 10,
             tls: TlsSettings::default(),
@@ -133,6 +136,7 @@ impl Default for KafkaSettings {
 pub(super) struct Kafka {
     bootstrap_servers: Option<String>,
     topic_template: Option<String>,
+    channel_topic_template: Option<String>,
     replication_factor: Option<i16>,
     num_partitions: Option<i32>,
     tls: Tls,
@@ -200,6 +204,7 @@ impl Kafka {
     pub(super) fn apply(self, settings: &mut KafkaSettings) {
         settings.bootstrap_servers = self.bootstrap_servers.or(settings.bootstrap_servers.take());
         put(&mut settings.topic_template, self.topic_template);
+        put(&mut settings.channel_topic_template, self.channel_topic_template);
         put(&mut settings.replication_factor, self.replication_factor);
         put(&mut settings.num_partitions, self.num_partitions);
         self.tls.apply(&mut settings.tls);
@@ -224,19 +229,29 @@ impl Sasl {
     }
 }
 
+fn check_template(field: &str, template: &str, problems: &mut Vec<String>) {
+    let topic = template.replace("{namespace}", "").replace("{name}", "");
+    let is_of_topic = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+    if !template.contains("{namespace}") || !template.contains("{name}") {
+        problems.push(format!("{field}: must have {{namespace}} and {{name}} in it"));
+    } else if !topic.chars().all(is_of_topic) {
+        let rule = "must be letters, digits, dots, dashes and underscores beside the names";
+        problems.push(format!("{field}: {rule}"));
+    }
+}
+
 impl KafkaSettings {
     /// What cannot be used, each with its field.
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         if let Some(servers) = &self.bootstrap_servers {
             problems.extend(check_servers(servers).err());
         }
-        let topic = self.topic_template.replace("{namespace}", "").replace("{name}", "");
-        let is_of_topic = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
-        if !self.topic_template.contains("{namespace}") || !self.topic_template.contains("{name}") {
-            problems.push("kafka.topicTemplate: must have {namespace} and {name} in it".to_owned());
-        } else if !topic.chars().all(is_of_topic) {
-            let rule = "must be letters, digits, dots, dashes and underscores beside the names";
-            problems.push(format!("kafka.topicTemplate: {rule}"));
+        let (of_brokers, of_channels) = (&self.topic_template, &self.channel_topic_template);
+        check_template("kafka.topicTemplate", of_brokers, problems);
+        check_template("kafka.channelTopicTemplate", of_channels, problems);
+        if of_brokers == of_channels {
+            let rule = "must differ from kafka.topicTemplate";
+            problems.push(format!("kafka.channelTopicTemplate: {rule}"));
         }
         if self.replication_factor < 1 {
             problems.push(format!("kafka.replicationFactor: must be from 1 to {}", i16::MAX));

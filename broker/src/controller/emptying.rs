@@ -84,7 +84,7 @@ impl Progress {
     }
 }
 
-/// A broker's channel that is being emptied.
+/// A hub's channel that is being emptied.
 #[derive(Debug)]
 pub(super) struct Emptying {
     pub(super) fanout: Arc<Fanout>,
@@ -126,7 +126,7 @@ impl Emptying {
     }
 }
 
-/// Ends the lanes of a broker whose channel is closed: nothing starts any more, and what is under way
+/// Ends the lanes of a hub whose channel is closed: nothing starts any more, and what is under way
 /// comes to its end, so that it is not delivered again.
 pub(super) async fn halt(control: &Control, fanout: &Arc<Fanout>) {
     for worker in control.workers() {

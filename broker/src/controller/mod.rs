@@ -1,10 +1,10 @@
 //! Resources -> running pieces: channels, gates, routes; and a change to just what it changes.
 //!
-//! A channel that is not at hand is opened beside the controller: `opening`. What a broker is at
-//! each moment, and which steps a change asks for, is in `broker`.
+//! A channel that is not at hand is opened beside the controller: `opening`. What a broker or a
+//! channel is at each moment, and which steps a change asks for, is in `hub`.
 
-mod broker;
 mod emptying;
+mod hub;
 mod opening;
 mod planning;
 #[cfg(test)]
@@ -20,8 +20,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Found, Name, Reference, Strength, Target};
-use dispatcher::{Fanout, Overflows, Quota, Routes, Trigger, TriggerPlan, TriggerSpec, Usage};
+use channel::{Budget, Found, Hub, HubKind, Name, Reference, Strength, Target};
+use dispatcher::{Fanout, Overflows, Quota, Routes, Trigger, TriggerPlan, Usage};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -30,18 +30,17 @@ use tokio_util::{
 use crate::{
     channels::{OpenChannel, Opener},
     config::Settings,
-    control::{BrokerState, Control, Inventory, NotReady, PausedBy, TriggerState},
+    control::{Control, HubState, Inventory, NotReady, PausedBy, TriggerState},
     ingress::{Admission, Gates},
-    manifest::{Resource, Snapshot, broker_of},
-    spec::BrokerSpec,
+    manifest::{Resources, Snapshot},
     worker::Command,
 };
 
-use broker::Broker;
+use hub::Site;
 use opening::Openings;
 pub use opening::Report;
 use planning::Targets;
-pub(crate) use planning::{Wanted, address_of, found};
+pub(crate) use planning::{OfHub, Wanted, address_of, found};
 
 /// Turns what the user wrote into what runs. Its only state is what runs already.
 #[derive(Debug)]
@@ -49,13 +48,14 @@ pub struct Controller {
     settings: Arc<Settings>,
     control: Arc<Control>,
     gates: Arc<ArcSwap<Gates>>,
-    /// Where the way in can be reached, for references to brokers.
+    /// Where the way in can be reached, for references to hubs.
     address: SocketAddr,
     openings: Openings,
     /// What the user wants.
     snapshot: Snapshot,
-    brokers: BTreeMap<Name, Broker>,
-    triggers: BTreeMap<Name, Known>,
+    hubs: BTreeMap<Hub, Site>,
+    /// Triggers and subscriptions, by the kind of their hub and by name.
+    triggers: BTreeMap<(HubKind, Name), Known>,
     /// Triggers that are gone, and whose overflows are to be cleared.
     ended: Vec<Arc<Trigger>>,
     /// What follows the ledgers that others write to.
@@ -67,7 +67,7 @@ const CLEAR_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Running {
-    state: BrokerState,
+    state: HubState,
     gate: Arc<Admission>,
     /// Whether workers read its channel. They begin when its triggers are there: an event that is
     /// lent before would be wanted by nobody.
@@ -87,10 +87,10 @@ struct Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
     trigger: u64,
-    broker: u64,
-    broker_name: Name,
+    of_hub: u64,
+    hub: Hub,
     paused: bool,
-    /// Which of its broker's channels it was made for, by address: it holds an overflow of that one.
+    /// Which of its hub's channels it was made for, by address: it holds an overflow of that one.
     channel: usize,
     targets: Targets,
 }
@@ -111,7 +111,7 @@ impl Controller {
             address,
             openings: Openings::new(opener),
             snapshot: Snapshot::default(),
-            brokers: BTreeMap::new(),
+            hubs: BTreeMap::new(),
             triggers: BTreeMap::new(),
             ended: Vec::new(),
             followers: TaskTracker::new(),
@@ -119,12 +119,12 @@ impl Controller {
     }
 
     /// Makes what runs what `snapshot` says. When it returns, new events go by the new resources;
-    /// brokers whose channel is not at hand follow as [`Controller::take`] is told of it.
+    /// hubs whose channel is not at hand follow as [`Controller::take`] is told of it.
     ///
     /// Not cancel safe: a change is to be made whole.
     pub async fn apply(&mut self, snapshot: &Snapshot) {
         self.snapshot = snapshot.clone();
-        let gone = self.follow_brokers().await;
+        let gone = self.follow_hubs().await;
         self.follow(gone).await;
     }
 
@@ -136,37 +136,44 @@ impl Controller {
     }
 
     /// Puts the triggers in place, then opens the gates, then lets go of what is `gone`.
-    async fn follow(&mut self, gone: Vec<Name>) {
+    async fn follow(&mut self, gone: Vec<Hub>) {
         let snapshot = self.snapshot.clone();
-        let triggers = self.follow_triggers(&snapshot).await;
+        let takers = self.follow_triggers(&snapshot).await;
         // Gates open only now: whoever gets a 202 finds the triggers in place.
         self.swap_gates();
-        for broker in &gone {
-            self.tell_workers(|| Command::Forget { broker: broker.clone() }).await;
-            tracing::info!(broker = %broker, "broker is gone");
+        for hub in &gone {
+            self.tell_workers(|| Command::Forget { hub: hub.clone() }).await;
+            tracing::info!(%hub, "{} is gone", hub.kind.as_str());
         }
         let default = self.settings.channel_default;
-        let channels = self.brokers.iter();
-        let channels = channels
-            .map(|(name, broker)| (name.clone(), broker.choice.kind(default).as_str()))
-            .collect();
-        let brokers =
-            self.brokers.iter().map(|(name, broker)| (name.clone(), broker.state())).collect();
-        let problems = snapshot.problems;
-        let leaving = self.brokers.values().filter_map(Broker::emptying).cloned().collect();
-        let (resources, generations) = (snapshot.resources, snapshot.generations);
-        let inventory =
-            Inventory { brokers, leaving, channels, triggers, problems, resources, generations };
+        let kinds = self.hubs.iter();
+        let kinds = kinds.map(|(hub, site)| (hub.clone(), site.choice.kind(default).as_str()));
+        let hubs_of = |kind| {
+            let of_kind = self.hubs.iter().filter(move |(hub, _)| hub.kind == kind);
+            of_kind.map(|(hub, site)| (hub.name.clone(), site.state())).collect()
+        };
+        let [triggers, subscriptions] = takers;
+        let inventory = Inventory {
+            brokers: hubs_of(HubKind::Broker),
+            channels: hubs_of(HubKind::Channel),
+            leaving: self.hubs.values().filter_map(Site::emptying).cloned().collect(),
+            kinds: kinds.collect(),
+            triggers,
+            subscriptions,
+            problems: snapshot.problems,
+            resources: snapshot.resources,
+            generations: snapshot.generations,
+        };
         self.control.inventory.store(Arc::new(inventory));
     }
 
-    /// Starts a broker on its open channel; workers read it once its triggers are there.
-    async fn run(&self, name: &Name, open: OpenChannel, budget: Arc<Budget>) -> Running {
+    /// Starts a hub on its open channel; workers read it once its triggers are there.
+    async fn run(&self, hub: &Hub, open: OpenChannel, budget: Arc<Budget>) -> Running {
         let settings = &self.settings;
         let OpenChannel { channel, notes, .. } = open;
-        let gate = Arc::new(Admission::new(name.clone(), Arc::clone(&channel)));
+        let gate = Arc::new(Admission::new(hub.clone(), Arc::clone(&channel)));
         let fanout = Arc::new(Fanout {
-            name: name.clone(),
+            hub: hub.clone(),
             routes: ArcSwap::from_pointee(Routes::new(Vec::new())),
             dead_letters: notes.dead_letters,
             replies: Arc::<Admission>::clone(&gate),
@@ -177,12 +184,13 @@ impl Controller {
         });
         let durability = channel.durability();
         tracing::info!(
-            broker = %name,
+            %hub,
             channel = channel.kind(),
             durability = durability.strength.as_str(),
-            "broker is open"
+            "{} is open",
+            hub.kind.as_str()
         );
-        let state = BrokerState { fanout, channel, pauses: notes.pauses };
+        let state = HubState { fanout, channel, pauses: notes.pauses };
         let stop = CancellationToken::new();
         if let Some(following) = open.following {
             let (stop, control) = (stop.clone(), Arc::clone(&self.control));
@@ -191,57 +199,46 @@ impl Controller {
         Running { state, gate, is_read: AtomicBool::new(false), _stop: stop.drop_guard() }
     }
 
-    async fn follow_triggers(&mut self, snapshot: &Snapshot) -> BTreeMap<Name, TriggerState> {
+    /// Puts triggers and subscriptions in place.
+    async fn follow_triggers(&mut self, snapshot: &Snapshot) -> [BTreeMap<Name, TriggerState>; 2] {
         let resources = &snapshot.resources;
-        let mut states = BTreeMap::new();
-        let mut by_broker: HashMap<Name, Vec<Arc<Trigger>>> = HashMap::new();
-        for (name, resource) in &resources.triggers {
-            // The loader lets no trigger through that names none.
-            let Some(broker) = broker_of(name, &resource.spec) else { continue };
-            let wanted = Wanted { name, resource, broker: broker.clone() };
-            let of_broker = resources.brokers.get(&broker);
-            let running = self.trigger(&wanted, of_broker.map(|resource| &**resource));
+        let of_triggers = resources.triggers.iter();
+        let of_subscriptions = resources.subscriptions.iter();
+        let wanted = of_triggers
+            .filter_map(|(name, resource)| Wanted::trigger(name, resource))
+            .chain(of_subscriptions.filter_map(|(name, it)| Wanted::subscription(name, it)));
+        let mut states: [BTreeMap<Name, TriggerState>; 2] = Default::default();
+        let mut by_hub: HashMap<Hub, Vec<Arc<Trigger>>> = HashMap::new();
+        for wanted in wanted {
+            let of_hub = self.of_hub(&wanted, resources);
+            let running = self.trigger(&wanted, of_hub);
             if let Ok((trigger, _)) = &running {
-                by_broker.entry(broker.clone()).or_default().push(Arc::clone(trigger));
+                by_hub.entry(wanted.hub.clone()).or_default().push(Arc::clone(trigger));
             }
-            let paused =
-                running.as_ref().ok().filter(|(trigger, _)| trigger.plan.paused).map(|_| {
-                    let of_broker = self.brokers.get(&broker);
-                    let running = of_broker.and_then(Broker::running);
-                    let is_operators =
-                        running.is_some_and(|running| running.state.pauses.has(name));
-                    if is_operators { PausedBy::Operator } else { PausedBy::Manifest }
-                });
-            let filter = filter_as_written(&resource.spec);
-            let of_broker = of_broker.map(|resource| &resource.spec);
-            let sink_from = wanted.sink(of_broker).map(|(_, from)| from);
-            let name = name.clone();
-            let (running, unresolved) = match running {
-                Ok((running, unresolved)) => (Ok(running), unresolved),
-                Err(why) => (Err(why), None),
+            let state = self.state_of(&wanted, of_hub, running);
+            let [triggers, subscriptions] = &mut states;
+            let of_kind = match wanted.hub.kind {
+                HubKind::Broker => triggers,
+                HubKind::Channel => subscriptions,
             };
-            let state = TriggerState {
-                name: name.clone(),
-                broker,
-                filter,
-                running,
-                unresolved,
-                paused,
-                sink_from,
-            };
-            states.insert(name, state);
+            of_kind.insert(wanted.name.clone(), state);
         }
-        for (name, known) in &self.triggers {
-            let is_ready = states.get(name).is_some_and(|state| state.running.is_ok());
-            let is_there = states.contains_key(name);
+        let [triggers, subscriptions] = &states;
+        let find = |kind: HubKind, name: &Name| match kind {
+            HubKind::Broker => triggers.get(name),
+            HubKind::Channel => subscriptions.get(name),
+        };
+        for ((kind, name), known) in &self.triggers {
+            let is_ready = find(*kind, name).is_some_and(|state| state.running.is_ok());
+            let is_there = find(*kind, name).is_some();
             known.running.usage.keep(is_there && !is_ready);
         }
-        for (name, broker) in &self.brokers {
-            let Some(running) = broker.running() else { continue };
-            let triggers = by_broker.remove(name).unwrap_or_default();
+        for (hub, site) in &self.hubs {
+            let Some(running) = site.running() else { continue };
+            let triggers = by_hub.remove(hub).unwrap_or_default();
             self.route(running, triggers).await;
             if !running.is_read.swap(true, Ordering::AcqRel) {
-                let BrokerState { fanout, channel, .. } = &running.state;
+                let HubState { fanout, channel, .. } = &running.state;
                 self.tell_workers(|| Command::Open {
                     fanout: Arc::clone(fanout),
                     channel: Arc::clone(channel),
@@ -250,17 +247,56 @@ impl Controller {
                 self.resume_sinks(fanout).await;
             }
         }
-        self.end_triggers(&states).await;
+        let is_there = |(kind, name): &(HubKind, Name)| find(*kind, name).is_some();
+        let gone: Vec<_> = self.triggers.keys().filter(|key| !is_there(key)).cloned().collect();
+        self.end_triggers(&gone).await;
         states
     }
 
-    /// Says to the triggers of a broker that is gone that what waits is kept until it comes back.
-    fn keep_waiting_of(&self, broker: &Name) {
-        let of_broker = |known: &&Known| known.made_from.broker_name == *broker;
-        self.triggers.values().filter(of_broker).for_each(|known| known.running.usage.keep(true));
+    /// What the resource of the hub says whose events are wanted, if there is such a hub.
+    fn of_hub<'a>(&self, wanted: &Wanted<'_>, resources: &'a Resources) -> Option<OfHub<'a>> {
+        let name = &wanted.hub.name;
+        let Some(reference) = wanted.channel() else {
+            return resources.brokers.get(name).map(|resource| OfHub::broker(resource));
+        };
+        let resource = resources.channels.get(name)?;
+        let is_meant = resource.spec.is_meant(reference, self.settings.channel_default);
+        is_meant.then(|| OfHub::channel(resource))
     }
 
-    /// Gives a broker its triggers, unless it has just these.
+    fn state_of(
+        &self,
+        wanted: &Wanted<'_>,
+        of_hub: Option<OfHub<'_>>,
+        running: Result<(Arc<Trigger>, Option<NotReady>), NotReady>,
+    ) -> TriggerState {
+        let (running, unresolved) = match running {
+            Ok((running, unresolved)) => (Ok(running), unresolved),
+            Err(why) => (Err(why), None),
+        };
+        let paused = running.as_ref().ok().filter(|trigger| trigger.plan.paused).map(|_| {
+            let site = self.hubs.get(&wanted.hub).and_then(Site::running);
+            let is_operators = site.is_some_and(|site| site.state.pauses.has(wanted.name));
+            if is_operators { PausedBy::Operator } else { PausedBy::Manifest }
+        });
+        TriggerState {
+            name: wanted.name.clone(),
+            hub: wanted.hub.clone(),
+            filter: wanted.filter_as_written(),
+            running,
+            unresolved,
+            paused,
+            sink_from: wanted.sink(of_hub).map(|(_, from)| from),
+        }
+    }
+
+    /// Says to the triggers of a hub that is gone that what waits is kept until it comes back.
+    fn keep_waiting_of(&self, hub: &Hub) {
+        let of_hub = |known: &&Known| known.made_from.hub == *hub;
+        self.triggers.values().filter(of_hub).for_each(|known| known.running.usage.keep(true));
+    }
+
+    /// Gives a hub its triggers, unless it has just these.
     async fn route(&self, running: &Running, triggers: Vec<Arc<Trigger>>) {
         let fanout = &running.state.fanout;
         let before = fanout.routes.load();
@@ -274,15 +310,16 @@ impl Controller {
         // An index over very many filters takes a while; events go on by the old one meanwhile.
         let routes = tokio::task::spawn_blocking(move || Routes::new(triggers)).await;
         let Ok(routes) = routes else {
-            tracing::error!(broker = %fanout.name, "the index of triggers could not be built");
+            tracing::error!(hub = %fanout.hub, "the index of triggers could not be built");
             return;
         };
         fanout.routes.store(Arc::new(routes));
         self.tell_workers(|| Command::Refresh { fanout: Arc::clone(fanout) }).await;
-        tracing::info!(broker = %fanout.name, triggers = count, "triggers changed");
+        tracing::info!(hub = %fanout.hub, triggers = count, "triggers changed");
     }
 
-    /// The trigger at work: the one that runs already when nothing that counts has changed.
+    /// The trigger, or subscription, at work: the one that runs already when nothing that counts has
+    /// changed.
     ///
     /// One whose subscriber cannot be found any more goes on with where that was: its events wait
     /// there, or become dead letters, where a trigger that is not at work would not want them. Then
@@ -290,47 +327,47 @@ impl Controller {
     fn trigger(
         &mut self,
         wanted: &Wanted<'_>,
-        broker: Option<&Resource<BrokerSpec>>,
+        of_hub: Option<OfHub<'_>>,
     ) -> Result<(Arc<Trigger>, Option<NotReady>), NotReady> {
-        let Some(broker) = broker else {
+        let Some(of_hub) = of_hub else {
             return Err(wanted.homeless());
         };
-        let found = wanted.targets(broker, |reference| self.find(reference));
-        let of_broker = self.broker_at_work(&wanted.broker)?;
+        let found = wanted.targets(of_hub, |reference| self.find(reference));
+        let hub = self.hub_at_work(&wanted.hub)?;
+        let key = (wanted.hub.kind, wanted.name.clone());
         let (targets, unresolved) = match found {
             Ok(targets) => (targets, None),
             Err(why) => {
-                let known = self.triggers.get(wanted.name);
-                let known = known.filter(|known| known.made_from.trigger == wanted.resource.hash);
+                let known = self.triggers.get(&key);
+                let known = known.filter(|known| known.made_from.trigger == wanted.hash);
                 let known = known.ok_or_else(|| why.clone())?;
                 (known.made_from.targets.clone(), Some(why))
             }
         };
-        let is_paused = of_broker.pauses.has(wanted.name);
+        let is_paused = hub.pauses.has(wanted.name);
         let made_from = Origin {
-            trigger: wanted.resource.hash,
-            broker: broker.hash,
-            broker_name: wanted.broker.clone(),
+            trigger: wanted.hash,
+            of_hub: of_hub.hash,
+            hub: wanted.hub.clone(),
             paused: is_paused,
-            channel: Arc::as_ptr(&of_broker.channel).addr(),
+            channel: Arc::as_ptr(&hub.channel).addr(),
             targets: targets.clone(),
         };
-        let known = self.triggers.get(wanted.name);
+        let known = self.triggers.get(&key);
         if let Some(known) = known.filter(|known| known.made_from == made_from) {
             known.running.usage.keep(false);
             return Ok((Arc::clone(&known.running), unresolved));
         }
-        let mut plan = wanted.plan(broker, &targets)?;
+        let mut plan = wanted.plan(of_hub, &targets)?;
         plan.paused |= is_paused;
-        // Another broker means other events: what waits belongs to the old one.
+        // Another hub means other events: what waits belongs to the old one.
         let same = known.filter(|known| {
-            known.made_from.broker_name == wanted.broker
-                && known.made_from.channel == made_from.channel
+            known.made_from.hub == wanted.hub && known.made_from.channel == made_from.channel
         });
-        let running = Arc::new(succeed(same.map(|known| &*known.running), plan, &of_broker));
+        let running = Arc::new(succeed(same.map(|known| &*known.running), plan, &hub));
         let known = Known { made_from, running: Arc::clone(&running) };
-        if let Some(before) = self.triggers.insert(wanted.name.clone(), known)
-            && before.made_from.broker_name != wanted.broker
+        if let Some(before) = self.triggers.insert(key, known)
+            && before.made_from.hub != wanted.hub
         {
             self.ended.push(before.running);
         }
@@ -338,17 +375,15 @@ impl Controller {
     }
 
     /// Lets go of what waits for triggers that are gone; of those that are only not ready it stays.
-    async fn end_triggers(&mut self, states: &BTreeMap<Name, TriggerState>) {
-        let gone: Vec<Name> =
-            self.triggers.keys().filter(|name| !states.contains_key(*name)).cloned().collect();
-        let gone = gone.iter().filter_map(|name| self.triggers.remove(name));
+    async fn end_triggers(&mut self, gone: &[(HubKind, Name)]) {
+        let gone = gone.iter().filter_map(|key| self.triggers.remove(key));
         let gone: Vec<_> = gone.map(|known| known.running).collect();
         gone.iter().for_each(|trigger| trigger.usage.keep(false));
         self.ended.extend(gone);
         if self.ended.is_empty() {
             return;
         }
-        for running in self.brokers.values().filter_map(Broker::running) {
+        for running in self.hubs.values().filter_map(Site::running) {
             let fanout = &running.state.fanout;
             self.tell_workers(|| Command::Refresh { fanout: Arc::clone(fanout) }).await;
         }
@@ -372,24 +407,18 @@ impl Controller {
         }
     }
 
-    /// Where a reference leads: to a broker of this process, or to what others know of.
+    /// Where a reference leads: to a hub of this process, or to what others know of.
     fn find(&self, reference: &Reference) -> Result<Found, String> {
         match &self.snapshot.addresses {
-            Some(addresses) if self.broker_address(reference).is_none() => {
-                addresses.find(reference)
-            }
-            _ => found(reference, self.broker_address(reference)),
+            Some(addresses) if self.hub_address(reference).is_none() => addresses.find(reference),
+            _ => found(reference, self.hub_address(reference)),
         }
     }
 
-    /// The address of a broker of this process.
-    fn broker_address(&self, reference: &Reference) -> Option<Target> {
-        let of_kind = reference.kind.as_deref() == Some("Broker");
-        let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
-        if !of_kind || !self.brokers.contains_key(&name) {
-            return None;
-        }
-        address_of(self.address, &name)
+    /// The address of a broker or a channel of this process.
+    fn hub_address(&self, reference: &Reference) -> Option<Target> {
+        let hub = self.snapshot.resources.find(reference, self.settings.channel_default)?;
+        address_of(self.address, &hub)
     }
 
     async fn tell_workers(&self, command: impl Fn() -> Command) {
@@ -402,18 +431,18 @@ impl Controller {
 }
 
 /// A trigger at work in place of `before`, or the first of its name.
-fn succeed(before: Option<&Trigger>, plan: TriggerPlan, broker: &BrokerState) -> Trigger {
+fn succeed(before: Option<&Trigger>, plan: TriggerPlan, hub: &HubState) -> Trigger {
     let plan = Arc::new(plan);
     let Some(before) = before else {
-        let key = broker.fanout.dead_letters.claim_key(&plan.name);
-        let overflow = broker.channel.overflow(&plan.name, plan.ordered);
+        let key = hub.fanout.dead_letters.claim_key(&plan.name);
+        let overflow = hub.channel.overflow(&plan.name, plan.ordered);
         // What others share is counted as it is seen.
-        let found = if broker.is_shared() { 0 } else { overflow.depth().events };
+        let found = if hub.is_shared() { 0 } else { overflow.depth().events };
         let usage = Arc::new(Usage::with_found(found));
-        if found > 0 || broker.channel.overflowing().contains(&plan.name) {
+        if found > 0 || hub.channel.overflowing().contains(&plan.name) {
             tracing::info!(trigger = %plan.name, "events wait from before");
             usage.overflow();
-            broker.fanout.overflows.add();
+            hub.fanout.overflows.add();
         }
         return Trigger { key, plan, usage, overflow };
     };
@@ -422,13 +451,9 @@ fn succeed(before: Option<&Trigger>, plan: TriggerPlan, broker: &BrokerState) ->
         Arc::clone(&before.overflow)
     } else {
         before.overflow.close();
-        broker.channel.overflow(&plan.name, plan.ordered)
+        hub.channel.overflow(&plan.name, plan.ordered)
     };
     Trigger { key: before.key, plan, usage: Arc::clone(&before.usage), overflow }
-}
-
-fn filter_as_written(spec: &TriggerSpec) -> serde_json::Value {
-    serde_json::json!({ "filter": spec.filter, "filters": spec.filters })
 }
 
 /// What one trigger may let wait: in memory a share of the channel, else what overflows may hold.

@@ -1,7 +1,7 @@
 //! Channels on their way: opened and let go beside the controller, tried again until they open.
 //!
-//! Of a broker only one channel is opened or let go at a time: each such work takes a [`Turn`] and
-//! begins when the one before has ended. Only the end of the process cuts an attempt short: what it opens for a broker
+//! Of a hub only one channel is opened or let go at a time: each such work takes a [`Turn`] and
+//! begins when the one before has ended. Only the end of the process cuts an attempt short: what it opens for a hub
 //! that is gone, or wants another channel by then, is let go again.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use channel::{Channel, Name, Work};
+use channel::{Channel, Hub, Work};
 use futures_util::{FutureExt as _, future::poll_immediate};
 use tokio::{sync::mpsc, task::JoinSet, time};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::emptying::{Emptied, Emptying, halt};
 use crate::{
     channels::{OpenChannel, OpenFailure, OpenRequest, Opener},
-    control::{BrokerState, Control},
+    control::{Control, HubState},
 };
 
 /// What came of an attempt.
@@ -50,7 +50,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// How long to wait after so many failures in a row. `draw`, uniform in `[0, 1)`, shortens it by up
-/// to a fifth, so that brokers of one server do not come back together.
+/// to a fifth, so that hubs of one server do not come back together.
 fn retry_after(failures: u32, draw: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let wait = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_MAX);
@@ -60,15 +60,15 @@ fn retry_after(failures: u32, draw: f64) -> Duration {
 /// What became of a channel, for the controller.
 #[derive(Debug)]
 pub struct Report {
-    pub(super) broker: Name,
-    /// Which of the works for the broker it is about; what was given up since is not looked at.
+    pub(super) hub: Hub,
+    /// Which of the works for the hub it is about; what was given up since is not looked at.
     pub(super) ticket: u64,
     pub(super) news: News,
 }
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// It is open. The turn ends with the report: until then nothing else is opened for the broker.
+    /// It is open. The turn ends with the report: until then nothing else is opened for the hub.
     Opened(OpenChannel, Turn),
     /// It is not, and it will be tried again if the failure says so.
     Failed(OpenFailure),
@@ -83,20 +83,20 @@ pub(super) enum News {
 /// Reports of one work.
 #[derive(Debug)]
 pub(super) struct Teller {
-    broker: Name,
+    hub: Hub,
     ticket: u64,
     reports: mpsc::Sender<Report>,
 }
 
 impl Teller {
     pub(super) async fn tell(&self, news: News) {
-        let report = Report { broker: self.broker.clone(), ticket: self.ticket, news };
+        let report = Report { hub: self.hub.clone(), ticket: self.ticket, news };
         // Nobody waits for it once the process ends.
         drop(self.reports.send(report).await);
     }
 }
 
-/// A work for a broker: begins when the one before it has ended, and ends when dropped.
+/// A work for a hub: begins when the one before it has ended, and ends when dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     before: Option<CancellationToken>,
@@ -144,8 +144,8 @@ pub(super) struct Openings {
     tasks: JoinSet<()>,
     sender: mpsc::Sender<Report>,
     reports: mpsc::Receiver<Report>,
-    /// Fires when the last work for a broker has ended.
-    turns: HashMap<Name, CancellationToken>,
+    /// Fires when the last work for a hub has ended.
+    turns: HashMap<Hub, CancellationToken>,
     last_ticket: u64,
     stop: CancellationToken,
 }
@@ -166,7 +166,7 @@ impl Openings {
 
     /// Begins to open a channel. Does not wait for what is not at hand.
     pub(super) async fn open(&mut self, request: OpenRequest) -> Start {
-        let turn = self.turn(&request.name);
+        let turn = self.turn(&request.hub);
         let under_way = self.under_way();
         let mut begun = None;
         if turn.is_next() {
@@ -190,12 +190,12 @@ impl Openings {
     }
 
     /// Waits until a durable channel that is open still is empty; reports what is left until then.
-    pub(super) fn empty(&mut self, broker: &Name, emptying: Emptying) -> UnderWay {
-        let turn = self.turn(broker);
+    pub(super) fn empty(&mut self, hub: &Hub, emptying: Emptying) -> UnderWay {
+        let turn = self.turn(hub);
         let under_way = self.under_way();
         let stop = under_way.stop.clone();
-        let (broker, ticket) = (broker.clone(), under_way.ticket);
-        let teller = Teller { broker, ticket, reports: self.sender.clone() };
+        let (hub, ticket) = (hub.clone(), under_way.ticket);
+        let teller = Teller { hub, ticket, reports: self.sender.clone() };
         self.tasks.spawn(async move {
             turn.begins().await;
             let emptied = tokio::select! {
@@ -213,18 +213,17 @@ impl Openings {
     /// its events the lanes come to their end.
     pub(super) fn drain(
         &mut self,
-        broker: &Name,
-        state: BrokerState,
+        hub: &Hub,
+        state: HubState,
         control: Arc<Control>,
         patience: Duration,
     ) -> UnderWay {
-        let turn = self.turn(broker);
+        let turn = self.turn(hub);
         let under_way = self.under_way();
-        let report =
-            Report { broker: broker.clone(), ticket: under_way.ticket, news: News::Drained };
+        let report = Report { hub: hub.clone(), ticket: under_way.ticket, news: News::Drained };
         let (reports, stop) = (self.sender.clone(), under_way.stop.clone());
         self.tasks.spawn(async move {
-            let BrokerState { fanout, channel, .. } = state;
+            let HubState { fanout, channel, .. } = state;
             let empty = async {
                 if fanout.outlives {
                     return halt(&control, &fanout).await;
@@ -247,9 +246,9 @@ impl Openings {
         under_way
     }
 
-    /// Lets go of a channel that nobody uses any more; what comes next for its broker waits for it.
-    pub(super) fn let_go(&mut self, broker: &Name, channel: Arc<dyn Channel>) {
-        let turn = self.turn(broker);
+    /// Lets go of a channel that nobody uses any more; what comes next for its hub waits for it.
+    pub(super) fn let_go(&mut self, hub: &Hub, channel: Arc<dyn Channel>) {
+        let turn = self.turn(hub);
         self.tasks.spawn(async move {
             turn.begins().await;
             end(channel).await;
@@ -257,7 +256,7 @@ impl Openings {
         });
     }
 
-    /// Lets go of a channel that came too late. What comes next for its broker waits for it.
+    /// Lets go of a channel that came too late. What comes next for its hub waits for it.
     pub(super) fn discard(&mut self, channel: Arc<dyn Channel>, turn: Turn) {
         self.tasks.spawn(async move {
             end(channel).await;
@@ -296,11 +295,11 @@ impl Openings {
         }
     }
 
-    fn turn(&mut self, broker: &Name) -> Turn {
+    fn turn(&mut self, hub: &Hub) -> Turn {
         while self.tasks.try_join_next().is_some() {}
         self.turns.retain(|_, ends| !ends.is_cancelled());
         let ends = CancellationToken::new();
-        let before = self.turns.insert(broker.clone(), ends.clone());
+        let before = self.turns.insert(hub.clone(), ends.clone());
         Turn { before, _ends: ends.drop_guard() }
     }
 
@@ -310,7 +309,7 @@ impl Openings {
     }
 }
 
-/// A broker's channel being opened, as often as it takes.
+/// A hub's channel being opened, as often as it takes.
 struct Opening {
     /// The process ends.
     ending: CancellationToken,
@@ -378,25 +377,25 @@ impl Opening {
     }
 
     async fn report(&self, news: News) -> Result<(), Report> {
-        let report = Report { broker: self.request.name.clone(), ticket: self.ticket, news };
+        let report = Report { hub: self.request.hub.clone(), ticket: self.ticket, news };
         self.reports.send(report).await.map_err(|refused| refused.0)
     }
 
     fn log(&self, failure: &OpenFailure, failures: u32, wait: Duration) {
-        let broker = &self.request.name;
+        let hub = &self.request.hub;
         let OpenFailure { reason, message: why, retry } = failure;
         if failures > 1 {
-            tracing::debug!(%broker, reason, why, failures, "the channel is still not open");
+            tracing::debug!(%hub, reason, why, failures, "the channel is still not open");
         } else if *retry {
             let retry_ms = wait.as_millis();
-            tracing::warn!(%broker, reason, why, retry_ms, "the channel cannot be opened yet");
+            tracing::warn!(%hub, reason, why, retry_ms, "the channel cannot be opened yet");
         } else {
-            tracing::error!(%broker, reason, why, "the channel cannot be opened");
+            tracing::error!(%hub, reason, why, "the channel cannot be opened");
         }
     }
 }
 
-/// One attempt. A panic in it is a bug of ours, and no reason to give the broker up.
+/// One attempt. A panic in it is a bug of ours, and no reason to give the hub up.
 fn attempt(opener: &dyn Opener, request: &OpenRequest) -> Work<Attempted> {
     let opening = AssertUnwindSafe(opener.open(request.clone())).catch_unwind();
     let request = request.clone();

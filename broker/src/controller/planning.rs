@@ -1,102 +1,202 @@
-//! What a trigger's resource comes to, with that of its broker: where its events go, and a plan.
+//! What a trigger's or a subscription's resource comes to, with that of its hub: where its events
+//! go, and a plan.
 //!
 //! Nothing here runs anything: what a manifest would do is asked here too.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use channel::{Destination, Found, Invalid, Name, Reference, Target};
+use channel::{Destination, Found, Hub, HubKind, Invalid, Name, Reference, Target};
 use dispatcher::{
-    DeliveryChoice, DeliveryPlan, Filter, TriggerOptions, TriggerPlan, TriggerSpec, http::Endpoint,
+    DeliveryChoice, DeliveryPlan, DeliverySpec, Filter, Replies, SubscriptionSpec, TriggerOptions,
+    TriggerPlan, TriggerSpec, http::Endpoint,
 };
 
 use crate::{
     control::{NotReady, SinkFrom},
-    manifest::Resource,
+    manifest::{ChannelDefinition, Resource, broker_of, channel_of, names_channel},
     spec::BrokerSpec,
 };
 
-/// A trigger in the making.
+/// A trigger, or a subscription, in the making.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted<'a> {
     /// Its name.
     pub(crate) name: &'a Name,
-    /// What the user wrote.
-    pub(crate) resource: &'a Resource<TriggerSpec>,
-    /// Its broker.
-    pub(crate) broker: Name,
+    /// Whose events it wants.
+    pub(crate) hub: Hub,
+    /// Hash of its resource.
+    pub(crate) hash: u64,
+    annotations: &'a BTreeMap<String, String>,
+    asks: Asks<'a>,
+}
+
+/// What the user wrote.
+#[derive(Clone, Copy, Debug)]
+enum Asks<'a> {
+    Trigger(&'a TriggerSpec),
+    Subscription(&'a SubscriptionSpec),
+}
+
+/// What the resource of a hub says about those who want its events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfHub<'a> {
+    /// Hash of the resource.
+    pub(crate) hash: u64,
+    delivery: Option<&'a DeliverySpec>,
 }
 
 /// Where a trigger's events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Targets {
     subscriber: Target,
+    replies: Option<Target>,
     sink: Option<Target>,
 }
 
-impl Wanted<'_> {
-    /// Why it cannot run without its broker.
+impl<'a> OfHub<'a> {
+    /// A broker's.
+    pub(crate) fn broker(resource: &'a Resource<BrokerSpec>) -> Self {
+        Self { hash: resource.hash, delivery: resource.spec.delivery.as_ref() }
+    }
+
+    /// A channel's.
+    pub(crate) fn channel(resource: &'a Resource<ChannelDefinition>) -> Self {
+        Self { hash: resource.hash, delivery: resource.spec.delivery.as_ref() }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    /// A trigger; `None` when it names no broker, which the loader lets through no more.
+    pub(crate) fn trigger(name: &'a Name, resource: &'a Resource<TriggerSpec>) -> Option<Self> {
+        let hub = Hub::broker(broker_of(name, &resource.spec)?);
+        let asks = Asks::Trigger(&resource.spec);
+        Some(Self { name, hub, hash: resource.hash, annotations: &resource.annotations, asks })
+    }
+
+    /// A subscription; `None` when it names no channel, which the loader lets through no more.
+    pub(crate) fn subscription(
+        name: &'a Name,
+        resource: &'a Resource<SubscriptionSpec>,
+    ) -> Option<Self> {
+        let hub = Hub::channel(channel_of(name, &resource.spec)?);
+        let asks = Asks::Subscription(&resource.spec);
+        Some(Self { name, hub, hash: resource.hash, annotations: &resource.annotations, asks })
+    }
+
+    /// `spec.filter` and `spec.filters` as written.
+    pub(crate) fn filter_as_written(&self) -> serde_json::Value {
+        match self.asks {
+            Asks::Trigger(spec) => {
+                serde_json::json!({ "filter": spec.filter, "filters": spec.filters })
+            }
+            Asks::Subscription(_) => serde_json::Value::Null,
+        }
+    }
+
+    /// Why it cannot run without its hub.
     pub(crate) fn homeless(&self) -> NotReady {
-        let message = format!("Broker {:?} does not exist", self.broker.to_string());
-        NotReady { reason: "BrokerDoesNotExist", message }
+        let name = self.hub.name.to_string();
+        match self.asks {
+            Asks::Trigger(_) => {
+                let message = format!("Broker {name:?} does not exist");
+                NotReady { reason: "BrokerDoesNotExist", message }
+            }
+            Asks::Subscription(spec) => {
+                let kind = spec.channel.as_ref().and_then(|channel| channel.kind.as_deref());
+                let kind = kind.unwrap_or_default();
+                let message = format!("spec.channel: {kind} {name:?} does not exist");
+                NotReady { reason: "ChannelReferenceFailed", message }
+            }
+        }
+    }
+
+    /// How it names its channel.
+    pub(crate) fn channel(&self) -> Option<&'a Reference> {
+        match self.asks {
+            Asks::Trigger(_) => None,
+            Asks::Subscription(spec) => spec.channel.as_ref(),
+        }
+    }
+
+    fn delivery(&self) -> Option<&'a DeliverySpec> {
+        match self.asks {
+            Asks::Trigger(spec) => spec.delivery.as_ref(),
+            Asks::Subscription(spec) => spec.delivery.as_ref(),
+        }
     }
 
     /// The dead letter sink that holds for it, and who names it.
-    pub(crate) fn sink<'a>(
-        &'a self,
-        broker: Option<&'a BrokerSpec>,
-    ) -> Option<(&'a Destination, SinkFrom)> {
-        let of_trigger = self.resource.spec.delivery.as_ref();
-        let of_broker = broker.and_then(|broker| broker.delivery.as_ref());
-        let named = |delivery: Option<&'a dispatcher::DeliverySpec>, from| {
+    pub(crate) fn sink(&self, hub: Option<OfHub<'a>>) -> Option<(&'a Destination, SinkFrom)> {
+        let named = |delivery: Option<&'a DeliverySpec>, from| {
             Some((delivery?.dead_letter_sink.as_ref()?, from))
         };
-        named(of_trigger, SinkFrom::Trigger).or_else(|| named(of_broker, SinkFrom::Broker))
+        let of_hub = hub.and_then(|hub| hub.delivery);
+        let own = named(self.delivery(), SinkFrom::Own);
+        own.or_else(|| named(of_hub, SinkFrom::Hub(self.hub.kind)))
     }
 
     /// Where its events go. `find` knows the addresses of objects.
     ///
     /// # Errors
     ///
-    /// `SubscriberUnresolved` and `DeadLetterSinkUnresolved`.
+    /// One of [`Reasons`] for each of them.
     pub(crate) fn targets(
         &self,
-        broker: &Resource<BrokerSpec>,
+        hub: OfHub<'a>,
         find: impl Fn(&Reference) -> Result<Found, String>,
     ) -> Result<Targets, NotReady> {
-        let resolve = |destination: &Destination, path: &str, owner: &Name| {
-            destination.resolve_by(path, &owner.namespace, &find)
-        };
+        let reasons = Reasons::of(self.hub.kind);
         if self.is_circle() {
-            let broker = self.broker.to_string();
             let message = format!(
-                "spec.subscriber.ref: leads back to Broker {broker:?}, whose events it wants"
+                "spec.subscriber.ref: leads back to {} {:?}, whose events it wants",
+                reasons.hub,
+                self.hub.name.to_string()
             );
-            return Err(NotReady { reason: "SubscriberUnresolved", message });
+            return Err(NotReady { reason: reasons.subscriber, message });
         }
-        let subscriber = resolve(&self.resource.spec.subscriber, "spec.subscriber", self.name)
-            .map_err(|invalid| not_ready("SubscriberUnresolved", &invalid))?;
-        let sink = self
-            .sink(Some(&broker.spec))
-            .map(|(sink, from)| {
-                let owner = match from {
-                    SinkFrom::Trigger => self.name,
-                    SinkFrom::Broker => &self.broker,
-                };
-                resolve(sink, "spec.delivery.deadLetterSink", owner)
-            })
-            .transpose()
-            .map_err(|invalid| not_ready("DeadLetterSinkUnresolved", &invalid))?;
-        Ok(Targets { subscriber, sink })
+        let own = &self.name.namespace;
+        let resolve = |destination: &Destination, path: &str, namespace: &str, reason| {
+            let target = destination.resolve_by(path, namespace, &find);
+            target.map_err(|invalid| not_ready(reason, &invalid))
+        };
+        let subscriber = |it| resolve(it, "spec.subscriber", own, reasons.subscriber);
+        let (subscriber, replies) = match self.asks {
+            Asks::Trigger(spec) => (subscriber(&spec.subscriber)?, None),
+            Asks::Subscription(spec) => {
+                let reply = |it| resolve(it, "spec.reply", own, reasons.reply);
+                match (&spec.subscriber, spec.reply.as_ref().map(reply).transpose()?) {
+                    (Some(it), replies) => (subscriber(it)?, replies),
+                    // Events pass it unseen.
+                    (None, Some(replies)) => (replies, None),
+                    (None, None) => (subscriber(&Destination::default())?, None),
+                }
+            }
+        };
+        let sink = self.sink(Some(hub)).map(|(sink, from)| {
+            let namespace = match from {
+                SinkFrom::Own => own,
+                SinkFrom::Hub(_) => &self.hub.name.namespace,
+            };
+            resolve(sink, "spec.delivery.deadLetterSink", namespace, reasons.sink)
+        });
+        Ok(Targets { subscriber, replies, sink: sink.transpose()? })
     }
 
-    /// Whether its subscriber is the very broker that it takes events from.
+    /// Whether its subscriber is the very hub that it takes events from.
     pub(crate) fn is_circle(&self) -> bool {
-        let reference = self.resource.spec.subscriber.reference.as_ref();
-        reference.is_some_and(|reference| {
+        let subscriber = match self.asks {
+            Asks::Trigger(spec) => Some(&spec.subscriber),
+            Asks::Subscription(spec) => spec.subscriber.as_ref(),
+        };
+        subscriber.and_then(|it| it.reference.as_ref()).is_some_and(|reference| {
             let namespace = reference.namespace.as_deref().filter(|it| !it.is_empty());
-            reference.kind.as_deref() == Some("Broker")
-                && reference.name.as_deref() == Some(self.broker.name.as_str())
-                && namespace.unwrap_or(&self.name.namespace) == self.broker.namespace.as_str()
+            let is_of_kind = match self.hub.kind {
+                HubKind::Broker => reference.kind.as_deref() == Some("Broker"),
+                HubKind::Channel => names_channel(reference),
+            };
+            is_of_kind
+                && reference.name.as_deref() == Some(self.hub.name.name.as_str())
+                && namespace.unwrap_or(&self.name.namespace) == self.hub.name.namespace.as_str()
         })
     }
 
@@ -105,23 +205,23 @@ impl Wanted<'_> {
     /// # Errors
     ///
     /// `Invalid` for what the loader of manifests refuses, and those of addresses that cannot be used.
-    pub(crate) fn plan(
-        &self,
-        broker: &Resource<BrokerSpec>,
-        targets: &Targets,
-    ) -> Result<TriggerPlan, NotReady> {
-        let spec = &self.resource.spec;
-        let filter = Filter::compile(spec.filter.as_ref(), &spec.filters)
-            .map_err(|problems| refused(&problems))?;
+    pub(crate) fn plan(&self, hub: OfHub<'a>, targets: &Targets) -> Result<TriggerPlan, NotReady> {
+        let reasons = Reasons::of(self.hub.kind);
+        let filter = match self.asks {
+            Asks::Trigger(spec) => Filter::compile(spec.filter.as_ref(), &spec.filters),
+            Asks::Subscription(_) => Filter::compile(None, &[]),
+        };
+        let filter = filter.map_err(|problems| refused(&problems))?;
         let mut problems = Vec::new();
-        let choose = |spec: Option<&dispatcher::DeliverySpec>, problems: &mut Vec<Invalid>| {
+        let choose = |spec: Option<&DeliverySpec>, problems: &mut Vec<Invalid>| {
             spec.map_or_else(DeliveryChoice::default, |spec| {
                 DeliveryChoice::new(spec, "spec.delivery", problems)
             })
         };
-        let of_broker = choose(broker.spec.delivery.as_ref(), &mut problems);
-        let of_trigger = choose(spec.delivery.as_ref(), &mut problems);
-        let options = TriggerOptions::read(&self.resource.annotations, &mut problems);
+        let (of_hub, own) = self.deliveries(hub);
+        let of_hub = choose(of_hub, &mut problems);
+        let own = choose(own, &mut problems);
+        let options = TriggerOptions::read(self.annotations, &mut problems);
         if !problems.is_empty() {
             return Err(refused(&problems));
         }
@@ -130,20 +230,34 @@ impl Wanted<'_> {
                 .map(Arc::new)
                 .map_err(|error| NotReady { reason, message: error.to_string() })
         };
-        let sink = targets.sink.as_ref();
+        let replies = match (self.asks, &targets.replies) {
+            (Asks::Trigger(_), _) => Replies::Hub,
+            (Asks::Subscription(_), None) => Replies::Discarded,
+            (Asks::Subscription(_), Some(target)) => Replies::To(endpoint(target, reasons.reply)?),
+        };
+        let sink = targets.sink.as_ref().map(|sink| endpoint(sink, reasons.sink));
         Ok(TriggerPlan {
             name: self.name.clone(),
             filter,
-            subscriber: endpoint(&targets.subscriber, "SubscriberUnresolved")?,
-            dead_letter_sink: sink
-                .map(|sink| endpoint(sink, "DeadLetterSinkUnresolved"))
-                .transpose()?,
-            delivery: DeliveryPlan::new(&of_broker, &of_trigger),
+            subscriber: endpoint(&targets.subscriber, reasons.subscriber)?,
+            replies,
+            dead_letter_sink: sink.transpose()?,
+            delivery: DeliveryPlan::new(&of_hub, &own),
             request_headers: TriggerPlan::request_headers(&self.name.namespace),
             ordered: options.ordered,
             in_flight_max: options.in_flight_max,
             paused: options.paused,
         })
+    }
+
+    /// The delivery of the hub that holds, and its own over it. As in Knative, a subscription with a
+    /// delivery of its own takes nothing but the dead letter sink from its channel.
+    fn deliveries(&self, hub: OfHub<'a>) -> (Option<&'a DeliverySpec>, Option<&'a DeliverySpec>) {
+        let own = self.delivery();
+        match self.asks {
+            Asks::Subscription(_) if own.is_some() => (None, own),
+            Asks::Subscription(_) | Asks::Trigger(_) => (hub.delivery, own),
+        }
     }
 }
 
@@ -157,9 +271,38 @@ pub(crate) fn found(reference: &Reference, here: Option<Target>) -> Result<Found
     }
 }
 
-/// Where a broker takes events when the way in is reached at `address`.
-pub(crate) fn address_of(address: SocketAddr, broker: &Name) -> Option<Target> {
-    let url = format!("http://{}/{broker}", reachable(address)).parse().ok()?;
+/// Why something cannot run, in Knative's words for it where there are.
+#[derive(Clone, Copy, Debug)]
+struct Reasons {
+    /// What the hub is called there.
+    hub: &'static str,
+    subscriber: &'static str,
+    reply: &'static str,
+    sink: &'static str,
+}
+
+impl Reasons {
+    fn of(kind: HubKind) -> Self {
+        match kind {
+            HubKind::Broker => Self {
+                hub: "Broker",
+                subscriber: "SubscriberUnresolved",
+                reply: "ReplyUnresolved",
+                sink: "DeadLetterSinkUnresolved",
+            },
+            HubKind::Channel => Self {
+                hub: "Channel",
+                subscriber: "SubscriberResolveFailed",
+                reply: "ReplyResolveFailed",
+                sink: "DeadLetterSinkResolveFailed",
+            },
+        }
+    }
+}
+
+/// Where a hub takes events when the way in is reached at `address`.
+pub(crate) fn address_of(address: SocketAddr, hub: &Hub) -> Option<Target> {
+    let url = format!("http://{}/{hub}", reachable(address)).parse().ok()?;
     Some(Target { url, ca_certs: None, audience: None })
 }
 

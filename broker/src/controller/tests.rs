@@ -167,8 +167,8 @@ async fn a_channel_at_hand_is_open_when_the_change_is_made() {
     bench.apply("KafkaChannel").await;
     assert_eq!(bench.told(), (None, None));
     assert!(bench.is_open() && bench.routed() == 1);
-    let kinds = &bench.control.inventory.load().channels;
-    assert_eq!(kinds[&Name::new("default", "b")], "KafkaChannel");
+    let kinds = &bench.control.inventory.load().kinds;
+    assert_eq!(kinds[&Hub::broker(Name::new("default", "b"))], "KafkaChannel");
 }
 
 #[tokio::test(start_paused = true)]

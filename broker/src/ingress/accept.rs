@@ -14,7 +14,7 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use channel::{
-    Batch, Draft, Name, PublishError, Refusal,
+    Batch, Draft, Hub, PublishError, Refusal,
     binding::http::{self as binding, Decoded},
 };
 use dispatcher::Worker;
@@ -26,19 +26,20 @@ use super::{
     Admission, Bound, BoundTally, Gate, Limits,
     admit::hops_told,
     body::{self, BodyError},
+    host,
     problem::EventProblem,
     refusal::{self, DRAINING_RETRY, Refused},
 };
 
 type Answer = Response<Full<Bytes>>;
 
-/// The gates of all brokers by `namespace/name`; swapped whole when a broker comes or goes.
+/// The gates of all hubs by the path of their address; swapped whole when one comes or goes.
 pub type Gates = HashMap<String, Gate>;
 
 /// The statuses of refusals, each with its own place in [`IngressTally::refused`].
 pub const REFUSAL_STATUSES: [u16; 10] = [400, 404, 405, 408, 413, 414, 415, 429, 431, 503];
 
-/// What one worker's way in has seen for one broker, or before it knew which.
+/// What one worker's way in has seen for one hub, or before it knew which.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IngressTally {
     /// Events answered 202.
@@ -64,7 +65,7 @@ pub struct Ingress {
     limits: Limits,
     gates: RefCell<Cache<Arc<ArcSwap<Gates>>, Arc<Gates>>>,
     draining: Arc<AtomicBool>,
-    tallies: RefCell<HashMap<Name, IngressTally>>,
+    tallies: RefCell<HashMap<Hub, IngressTally>>,
     unrouted: RefCell<IngressTally>,
     bounds: Cell<BoundTally>,
 }
@@ -72,12 +73,15 @@ pub struct Ingress {
 /// Said where it is asked for, not with every event: a header map costs allocations.
 const ALLOWED: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
+/// Where events go, for whoever sent them elsewhere.
+const ADDRESSES: &str = "/namespace/broker or /channels/namespace/channel";
+
 /// How long a 202 is held back while the worker is behind with deliveries. The event is stored and
 /// on its way; it is the producer's next one that comes later.
 const PRODUCER_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Ingress {
-    /// The way in of `worker` to the brokers of `gates`. Once `draining` is set every event is refused.
+    /// The way in of `worker` to the hubs of `gates`. Once `draining` is set every event is refused.
     pub fn new(
         worker: Rc<Worker>,
         limits: Limits,
@@ -101,19 +105,19 @@ impl Ingress {
         &self.limits
     }
 
-    /// What was accepted and refused, by broker.
-    pub fn tallies(&self) -> HashMap<Name, IngressTally> {
+    /// What was accepted and refused, by hub.
+    pub fn tallies(&self) -> HashMap<Hub, IngressTally> {
         self.tallies.borrow().clone()
     }
 
-    /// What was refused before a broker was known.
+    /// What was refused before a hub was known.
     pub fn unrouted(&self) -> IngressTally {
         self.unrouted.borrow().clone()
     }
 
-    /// Forgets what was counted for a deleted broker.
-    pub fn forget(&self, broker: &Name) {
-        self.tallies.borrow_mut().remove(broker);
+    /// Forgets what was counted for a deleted hub.
+    pub fn forget(&self, hub: &Hub) {
+        self.tallies.borrow_mut().remove(hub);
     }
 
     /// How often each of the bounds was reached.
@@ -148,22 +152,23 @@ impl Ingress {
         let gate = match self.gate(&request) {
             Ok(Gate::Open(gate)) => gate,
             Ok(Gate::Shut(shut)) => {
-                return self.refuse(Some(&shut.broker), refusal::not_ready(&shut));
+                return self.refuse(Some(&shut.hub), refusal::not_ready(&shut));
             }
             Err(refused) => return self.refuse(None, refused),
         };
         match self.take(&gate, request).await {
             Ok(count) => {
-                self.tally(Some(gate.name()), |tally| tally.accepted += count);
+                self.tally(Some(gate.hub()), |tally| tally.accepted += count);
                 let mut response = Response::new(Full::default());
                 *response.status_mut() = StatusCode::ACCEPTED;
                 response
             }
-            Err(refused) => self.refuse(Some(gate.name()), refused),
+            Err(refused) => self.refuse(Some(gate.hub()), refused),
         }
     }
 
-    /// The gate that the request's path names.
+    /// The gate that the request's path names, or for the root its host: Knative gives each channel a
+    /// host of its own.
     fn gate<B>(&self, request: &Request<B>) -> Result<Gate, Refused> {
         let uri = request.uri();
         let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
@@ -177,9 +182,14 @@ impl Ingress {
         let path = uri.path();
         let key = path.strip_prefix('/').unwrap_or(path);
         let key = key.strip_suffix('/').unwrap_or(key);
+        let by_host = if key.is_empty() { host::channel(request) } else { None };
+        let key = by_host.as_deref().unwrap_or(key);
         let mut gates = self.gates.borrow_mut();
         gates.load().get(key).cloned().ok_or_else(|| {
-            let detail = format!("no broker at {path}; events go to /namespace/broker");
+            let detail = match &by_host {
+                Some(channel) => format!("no channel at /{channel}, which the Host header names"),
+                None => format!("no broker or channel at {path}; events go to {ADDRESSES}"),
+            };
             Refused::new(StatusCode::NOT_FOUND, detail)
         })
     }
@@ -222,7 +232,7 @@ impl Ingress {
             // A body may take long, and the process may have been asked to end meanwhile.
             self.check_open()?;
             self.publish(gate, events).await?;
-            self.worker.relieved(gate.name(), PRODUCER_PATIENCE).await;
+            self.worker.relieved(gate.hub(), PRODUCER_PATIENCE).await;
         }
         Ok(count)
     }
@@ -271,13 +281,13 @@ impl Ingress {
         Ok(())
     }
 
-    fn refuse(&self, broker: Option<&Name>, refused: Refused) -> Answer {
+    fn refuse(&self, hub: Option<&Hub>, refused: Refused) -> Answer {
         let status = refused.status().as_u16();
         if let Some(bound) = refused.bound() {
             self.note(bound);
         }
         let place = REFUSAL_STATUSES.iter().position(|&each| each == status);
-        self.tally(broker, |tally| {
+        self.tally(hub, |tally| {
             if let Some(count) = place.and_then(|place| tally.refused.get_mut(place)) {
                 *count += 1;
             }
@@ -293,12 +303,12 @@ impl Ingress {
         self.bounds.set(bounds);
     }
 
-    fn tally(&self, broker: Option<&Name>, count: impl FnOnce(&mut IngressTally)) {
-        let Some(broker) = broker else { return count(&mut self.unrouted.borrow_mut()) };
+    fn tally(&self, hub: Option<&Hub>, count: impl FnOnce(&mut IngressTally)) {
+        let Some(hub) = hub else { return count(&mut self.unrouted.borrow_mut()) };
         let mut tallies = self.tallies.borrow_mut();
-        match tallies.get_mut(broker) {
+        match tallies.get_mut(hub) {
             Some(tally) => count(tally),
-            None => count(tallies.entry(broker.clone()).or_default()),
+            None => count(tallies.entry(hub.clone()).or_default()),
         }
     }
 }

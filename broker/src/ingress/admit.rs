@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use channel::{Batch, Channel, Charge, Draft, Event, Name, Publish, Refusal, Sink, Stored};
+use channel::{
+    Batch, Channel, Charge, Draft, Event, HOPS_HEADER, Hub, HubKind, Publish, Refusal, Sink, Stored,
+};
 
 use http::HeaderMap;
 
@@ -14,29 +16,25 @@ pub const HOPS_MAX: u8 = 255;
 /// Knative's attribute for the passes that are left.
 const HOPS: &str = "knativebrokerttl";
 
-/// The header by which the passes that are left travel to the next broker. Subscribers do not see
-/// Knative's attribute, so without this header two brokers could send to each other for ever.
-pub(super) const HOPS_HEADER: &str = "catchment-hops";
-
 /// Knative's attribute for the time of arrival, written anew at each pass.
 const ARRIVAL: &str = "knativearrivaltime";
 
-/// A broker's gate: every event enters here, whether it came over HTTP, from a source or as a reply.
+/// A hub's gate: every event enters here, whether it came over HTTP, from a source or as a reply.
 #[derive(Debug)]
 pub struct Admission {
-    name: Name,
+    hub: Hub,
     channel: Arc<dyn Channel>,
 }
 
 impl Admission {
-    /// The gate of broker `name` in front of `channel`.
-    pub fn new(name: Name, channel: Arc<dyn Channel>) -> Self {
-        Self { name, channel }
+    /// The gate of `hub` in front of `channel`.
+    pub fn new(hub: Hub, channel: Arc<dyn Channel>) -> Self {
+        Self { hub, channel }
     }
 
-    /// The broker.
-    pub fn name(&self) -> &Name {
-        &self.name
+    /// The hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Where its events are stored.
@@ -44,7 +42,8 @@ impl Admission {
         &self.channel
     }
 
-    /// The event as the broker stores it: one pass less, a new arrival time, its memory charged.
+    /// The event as the hub stores it: one pass less, a broker's with a new arrival time, its memory
+    /// charged.
     /// `charge` is what was taken for it before it was read.
     ///
     /// # Errors
@@ -52,7 +51,7 @@ impl Admission {
     /// [`Refusal::Loop`] when no pass is left, [`Refusal::Invalid`] when an attribute is missing,
     /// [`Refusal::NotStored`] when there is no memory for it.
     pub fn admit(&self, mut draft: Draft, charge: Option<Charge>) -> Result<Event, Refusal> {
-        enter(&mut draft)?;
+        enter(&mut draft, self.hub.kind)?;
         let cost = draft.cost();
         let kept = charge.and_then(|mut charge| charge.resize(cost).then_some(charge));
         let charge = match kept {
@@ -84,21 +83,27 @@ impl Sink for Admission {
 ///
 /// [`Refusal::Loop`] and [`Refusal::Invalid`], as [`Admission::admit`].
 pub fn rehearse(mut draft: Draft) -> Result<Event, Refusal> {
-    enter(&mut draft)?;
+    enter(&mut draft, HubKind::Broker)?;
     Ok(draft.finish()?)
 }
 
-/// What a pass through a broker changes.
-fn enter(draft: &mut Draft) -> Result<(), Refusal> {
-    let hops = hops_left(draft.hops(), draft.remove(HOPS).as_deref());
+/// What a pass through a hub changes. As in Knative a channel leaves all attributes as they are.
+fn enter(draft: &mut Draft, kind: HubKind) -> Result<(), Refusal> {
+    let written = match kind {
+        HubKind::Broker => draft.remove(HOPS),
+        HubKind::Channel => None,
+    };
+    let hops = hops_left(draft.hops(), written.as_deref());
     let hops = hops.ok_or(Refusal::Loop { max: HOPS_MAX })?;
     draft.set_hops(Some(hops));
-    draft.carry(HOPS_HEADER, hops.to_string().as_bytes());
-    draft.set(ARRIVAL, &arrival::text(SystemTime::now()));
+    draft.carry_hops();
+    if kind == HubKind::Broker {
+        draft.set(ARRIVAL, &arrival::text(SystemTime::now()));
+    }
     Ok(())
 }
 
-/// The passes that another broker says are left.
+/// The passes that another hub says are left.
 pub(super) fn hops_told(headers: &HeaderMap) -> Option<u8> {
     headers.get(HOPS_HEADER)?.to_str().ok()?.parse().ok()
 }

@@ -1,25 +1,25 @@
-//! What stands at a broker's address: its way in, or why there is none for now.
+//! What stands at a hub's address: its way in, or why there is none for now.
 
 use std::sync::Arc;
 
-use channel::Name;
+use channel::Hub;
 
 use super::Admission;
 
-/// What stands at a broker's address.
+/// What stands at the address of a broker or a channel.
 #[derive(Clone, Debug)]
 pub enum Gate {
     /// Events are taken.
     Open(Arc<Admission>),
-    /// The broker is there and not ready: producers are told to come back.
+    /// The hub is there and not ready: producers are told to come back.
     Shut(Arc<Shut>),
 }
 
-/// A broker that is not ready.
+/// A hub that is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shut {
-    /// The broker.
-    pub broker: Name,
+    /// The hub.
+    pub hub: Hub,
     /// In one word, why.
     pub reason: &'static str,
     /// In words, why.

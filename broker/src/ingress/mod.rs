@@ -8,6 +8,7 @@ mod bound;
 mod connections;
 mod gate;
 mod head_timer;
+mod host;
 mod problem;
 mod refusal;
 mod server;

@@ -93,10 +93,10 @@ pub(super) fn batch(errors: Vec<EventProblem>) -> Refused {
     refused
 }
 
-/// The broker is there, and has no channel for now.
+/// The hub is there, and has no channel for now.
 pub(super) fn not_ready(shut: &Shut) -> Refused {
-    let Shut { broker, reason, message } = shut;
-    let detail = format!("broker {broker} is not ready: {reason}: {message}");
+    let Shut { hub, reason, message } = shut;
+    let detail = format!("{} is not ready: {reason}: {message}", hub.in_words());
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(NOT_READY_RETRY)
 }
 

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ::channel::{Invalid, Name};
 use base64::Engine;
-use channel::{Invalid, Name};
-use dispatcher::{TriggerOptions, TriggerSpec};
+use dispatcher::{SubscriptionSpec, TriggerOptions, TriggerSpec};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
+    channel::{self, ChannelDefinition},
     document::Any,
     finding::{Finding, join},
     kind::Kind,
@@ -15,7 +16,7 @@ use super::{
     node::{Node, Value},
     problem::Severity,
     resource::{ConfigMap, Resource, Secret},
-    trigger, typed,
+    subscription, trigger, typed,
 };
 use crate::spec::{self, BrokerSpec};
 
@@ -23,6 +24,8 @@ use crate::spec::{self, BrokerSpec};
 pub(super) enum Body {
     Broker(Box<BrokerSpec>),
     Trigger(Box<TriggerSpec>),
+    Channel(Box<ChannelDefinition>),
+    Subscription(Box<SubscriptionSpec>),
     ConfigMap(ConfigMap),
     Secret(Secret),
 }
@@ -33,6 +36,8 @@ impl Body {
         match self {
             Self::Broker(spec) => Any::Broker(Arc::new(shell.with(*spec))),
             Self::Trigger(spec) => Any::Trigger(Arc::new(shell.with(*spec))),
+            Self::Channel(spec) => Any::Channel(Arc::new(shell.with(*spec))),
+            Self::Subscription(spec) => Any::Subscription(Arc::new(shell.with(*spec))),
             Self::ConfigMap(spec) => Any::ConfigMap(Arc::new(shell.with(spec))),
             Self::Secret(spec) => Any::Secret(Arc::new(shell.with(spec))),
         }
@@ -61,10 +66,16 @@ impl<'a> Reader<'a> {
     }
 
     /// The resource's own content by its kind; `None` when it is wrong.
-    pub(super) fn body(&mut self, kind: Kind) -> Option<Body> {
+    pub(super) fn body(
+        &mut self,
+        kind: Kind,
+        metadata: Option<&(Name, ObjectMeta)>,
+    ) -> Option<Body> {
         match kind {
             Kind::Broker => self.broker(),
             Kind::Trigger => self.trigger(),
+            Kind::Channel | Kind::Backing(_) => self.channel(kind, metadata.map(|(_, it)| it)),
+            Kind::Subscription => self.subscription(metadata.map(|(name, _)| name)),
             Kind::ConfigMap => self.config_map(),
             Kind::Secret => self.secret(),
         }
@@ -135,11 +146,7 @@ impl<'a> Reader<'a> {
     }
 
     fn trigger(&mut self) -> Option<Body> {
-        self.whole::<WithSpec>();
-        if self.node.get("spec").is_none_or(|node| matches!(node.value, Value::Null)) {
-            self.say(Severity::Error, "spec", "is required");
-            return None;
-        }
+        self.needs_spec()?;
         let spec: TriggerSpec = self.part("spec", None)?;
         let mut invalid = Vec::new();
         trigger::check(&spec, &mut invalid);
@@ -149,6 +156,34 @@ impl<'a> Reader<'a> {
             self.say(Severity::Warning, &doubt.field, doubt.message);
         }
         Some(Body::Trigger(Box::new(spec)))
+    }
+
+    /// Says so when there is no `spec`.
+    fn needs_spec(&mut self) -> Option<()> {
+        self.whole::<WithSpec>();
+        if self.node.get("spec").is_none_or(|node| matches!(node.value, Value::Null)) {
+            self.say(Severity::Error, "spec", "is required");
+            return None;
+        }
+        Some(())
+    }
+
+    fn channel(&mut self, kind: Kind, metadata: Option<&ObjectMeta>) -> Option<Body> {
+        self.whole::<WithSpec>();
+        let (definition, wrong) = channel::read(kind, self.node, self.path, metadata);
+        self.wrong.extend(wrong);
+        Some(Body::Channel(Box::new(definition?)))
+    }
+
+    fn subscription(&mut self, name: Option<&Name>) -> Option<Body> {
+        self.needs_spec()?;
+        let spec: SubscriptionSpec = self.part("spec", None)?;
+        let mut invalid = Vec::new();
+        let namespace = name.map_or("default", |name| name.namespace.as_str());
+        subscription::check(&spec, namespace, &mut invalid);
+        TriggerOptions::read(&self.annotations(), &mut invalid);
+        self.check(invalid);
+        Some(Body::Subscription(Box::new(spec)))
     }
 
     fn config_map(&mut self) -> Option<Body> {

@@ -8,23 +8,31 @@ use std::{
 };
 
 use channel::Name;
-use dispatcher::TriggerSpec;
+use dispatcher::{SubscriptionSpec, TriggerSpec};
 
 use super::{
     body::Reader,
-    documents,
+    channel::ChannelDefinition,
+    defaults, documents,
     finding::{Finding, join},
     kind::{self, Kind, Verdict},
     metadata::ObjectMeta,
     node::{Node, Value},
     problem::{Position, Problem, Severity},
     resource::{ConfigMap, Origin, Resource, Secret},
+    template,
 };
 use crate::spec::BrokerSpec;
 
 /// Fields that other resources decide about: their places are kept.
-const PLACES: [&str; 4] =
-    ["spec.config.name", "spec.broker", "spec.brokerRef.name", "data.channel-template-spec"];
+const PLACES: [&str; 6] = [
+    "spec.config.name",
+    "spec.broker",
+    "spec.brokerRef.name",
+    "spec.channel.name",
+    template::FIELD,
+    defaults::FIELD,
+];
 
 /// Problems reported of one file; after so many the rest of it is not read.
 const PROBLEMS_MAX: usize = 100;
@@ -52,7 +60,7 @@ pub(crate) struct Bad {
 impl Bad {
     /// Whether such a resource may be among them.
     pub(crate) fn may_be(&self, kind: Kind, name: &Name) -> bool {
-        self.is_cut || self.names.contains(&(kind, name.clone()))
+        self.is_cut || self.names.contains(&(kind.of_names(), name.clone()))
     }
 
     /// Adds what is bad in another file.
@@ -78,6 +86,10 @@ pub(crate) enum Any {
     Broker(Arc<Resource<BrokerSpec>>),
     /// A Trigger.
     Trigger(Arc<Resource<TriggerSpec>>),
+    /// A channel of any kind.
+    Channel(Arc<Resource<ChannelDefinition>>),
+    /// A Subscription.
+    Subscription(Arc<Resource<SubscriptionSpec>>),
     /// A ConfigMap.
     ConfigMap(Arc<Resource<ConfigMap>>),
     /// A Secret.
@@ -90,6 +102,8 @@ impl Any {
         match self {
             Self::Broker(_) => Kind::Broker,
             Self::Trigger(_) => Kind::Trigger,
+            Self::Channel(channel) => channel.spec.kind,
+            Self::Subscription(_) => Kind::Subscription,
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::Secret(_) => Kind::Secret,
         }
@@ -100,6 +114,8 @@ impl Any {
         match self {
             Self::Broker(broker) => &broker.origin,
             Self::Trigger(trigger) => &trigger.origin,
+            Self::Channel(channel) => &channel.origin,
+            Self::Subscription(subscription) => &subscription.origin,
             Self::ConfigMap(config_map) => &config_map.origin,
             Self::Secret(secret) => &secret.origin,
         }
@@ -198,7 +214,7 @@ impl File<'_> {
     fn add_resource(&mut self, node: &Node, path: &str, kind: Kind) {
         let mut reader = Reader::new(node, path);
         let metadata = reader.metadata();
-        let body = reader.body(kind);
+        let body = reader.body(kind, metadata.as_ref());
         let mut wrong = reader.into_findings();
         for finding in wrong.iter_mut().filter(|finding| finding.is_unknown_field) {
             finding.severity = self.unknown_fields;
@@ -222,7 +238,7 @@ impl File<'_> {
             };
             self.content.items.push(Item { name, resource: body.in_shell(shell) });
         } else {
-            self.content.bad.names.insert((kind, name));
+            self.content.bad.names.insert((kind.of_names(), name));
         }
     }
 

@@ -1,5 +1,7 @@
 //! `apiVersion` and `kind` → what this program makes of a document.
 
+use crate::spec::ChannelKind;
+
 use super::{
     finding::{Finding, join},
     node::Node,
@@ -13,6 +15,12 @@ pub enum Kind {
     Broker,
     /// `eventing.knative.dev/v1` Trigger.
     Trigger,
+    /// `messaging.knative.dev/v1` Channel.
+    Channel,
+    /// A channel that says what keeps its events: what may stand behind a Channel, or on its own.
+    Backing(ChannelKind),
+    /// `messaging.knative.dev/v1` Subscription.
+    Subscription,
     /// `v1` ConfigMap.
     ConfigMap,
     /// `v1` Secret.
@@ -20,29 +28,65 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Broker, Self::Trigger, Self::ConfigMap, Self::Secret];
+    const ALL: [Self; 10] = [
+        Self::Broker,
+        Self::Trigger,
+        Self::Channel,
+        Self::Backing(ChannelKind::Memory),
+        Self::Backing(ChannelKind::Disk),
+        Self::Backing(ChannelKind::Kafka),
+        Self::Backing(ChannelKind::Nats),
+        Self::Subscription,
+        Self::ConfigMap,
+        Self::Secret,
+    ];
+
+    /// Those that are channels. No two of them have one name in one namespace.
+    pub(crate) const CHANNELS: [Self; 5] = [
+        Self::Channel,
+        Self::Backing(ChannelKind::Memory),
+        Self::Backing(ChannelKind::Disk),
+        Self::Backing(ChannelKind::Kafka),
+        Self::Backing(ChannelKind::Nats),
+    ];
 
     /// The kind as written in a manifest.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Broker => "Broker",
             Self::Trigger => "Trigger",
+            Self::Channel => "Channel",
+            Self::Backing(kind) => kind.as_str(),
+            Self::Subscription => "Subscription",
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
         }
     }
 
-    /// The `apiVersion` it is read in.
-    pub fn api_version(self) -> &'static str {
+    /// The `apiVersion`s it is read in, the one to write first.
+    pub fn api_versions(self) -> &'static [&'static str] {
         match self {
-            Self::Broker | Self::Trigger => "eventing.knative.dev/v1",
-            Self::ConfigMap | Self::Secret => "v1",
+            Self::Broker | Self::Trigger => &["eventing.knative.dev/v1"],
+            Self::Backing(ChannelKind::Kafka) => {
+                &["messaging.knative.dev/v1beta1", "messaging.knative.dev/v1"]
+            }
+            Self::Backing(ChannelKind::Nats) => &["messaging.knative.dev/v1alpha1"],
+            Self::Channel | Self::Backing(_) | Self::Subscription => &["messaging.knative.dev/v1"],
+            Self::ConfigMap | Self::Secret => &["v1"],
+        }
+    }
+
+    /// The kind that stands for all whose names must differ from its own: one for all channels.
+    pub(super) fn of_names(self) -> Self {
+        match self {
+            Self::Backing(_) => Self::Channel,
+            kind => kind,
         }
     }
 
     /// Whether events can be sent to an object of it.
     pub fn is_addressable(self) -> bool {
-        matches!(self, Self::Broker)
+        matches!(self, Self::Broker | Self::Channel | Self::Backing(_))
     }
 
     fn named(kind: &str) -> Option<Self> {
@@ -50,30 +94,28 @@ impl Kind {
     }
 }
 
+/// What every `apiVersion` of a channel begins with.
+pub(super) const MESSAGING: &str = "messaging.knative.dev/";
+
 /// Kinds of Knative Eventing that are not read by this build.
 const LATER: &[&str] = &[
     "ApiServerSource",
-    "Channel",
     "ContainerSource",
     "EventPolicy",
     "EventTransform",
     "EventType",
     "GitHubBinding",
     "GitHubSource",
-    "InMemoryChannel",
     "IntegrationSink",
     "IntegrationSource",
     "JobSink",
-    "KafkaChannel",
     "KafkaSink",
     "KafkaSource",
-    "NatsJetStreamChannel",
     "Parallel",
     "PingSource",
     "RequestReply",
     "Sequence",
     "SinkBinding",
-    "Subscription",
 ];
 
 /// What to do with a document.
@@ -124,11 +166,12 @@ fn decide(node: &Node, path: &str, api_version: &str, kind: &str) -> Verdict {
         return Verdict::Unwrap;
     }
     if let Some(known) = Kind::named(kind) {
-        if known.api_version() == api_version {
+        let versions = known.api_versions();
+        if versions.contains(&api_version) {
             return Verdict::Read(known);
         }
-        let message = format!("must be {} for kind {kind}", known.api_version());
-        return Verdict::Skip(say("apiVersion", message).meant(Some(known.api_version())));
+        let message = format!("must be {} for kind {kind}", versions.join(" or "));
+        return Verdict::Skip(say("apiVersion", message).meant(versions.first().copied()));
     }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     if LATER.contains(&kind) && group.ends_with("knative.dev") {

@@ -1,4 +1,4 @@
-//! `metadata`: any field of Kubernetes' ObjectMeta, of which four are used.
+//! `metadata`: any field of Kubernetes' ObjectMeta, of which a few are used.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,33 @@ pub(super) struct ObjectMeta {
     generate_name: IgnoredAny,
     generation: IgnoredAny,
     managed_fields: IgnoredAny,
-    owner_references: IgnoredAny,
+    owner_references: Vec<OwnerReference>,
     resource_version: IgnoredAny,
     self_link: IgnoredAny,
     uid: IgnoredAny,
 }
 
+/// An object that another one belongs to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[allow(dead_code, reason = "the fields are the names that a reference may hold")]
+struct OwnerReference {
+    api_version: IgnoredAny,
+    block_owner_deletion: IgnoredAny,
+    controller: IgnoredAny,
+    kind: String,
+    name: String,
+    uid: IgnoredAny,
+}
+
 impl ObjectMeta {
+    /// Whether it belongs to an object of that kind that has its own name.
+    pub(super) fn is_owned_by(&self, kind: &str) -> bool {
+        let owners = self.owner_references.iter();
+        let mut owners = owners.filter(|owner| owner.kind == kind);
+        owners.any(|owner| Some(owner.name.as_str()) == self.name.as_deref())
+    }
+
     /// The resource's name, `default` being the namespace when none is given.
     pub(super) fn name(&self) -> Result<Name, Vec<Invalid>> {
         let mut wrong = Vec::new();

@@ -7,7 +7,7 @@
 //! # Reading order
 //!
 //! `problem`, `node` and `documents` (text to values with places), `typed` (values to specs),
-//! `kind`, `metadata`, `body` and `document` (a file to its resources), `links` and `template`
+//! `kind`, `metadata`, `body` and `document` (a file to its resources), `links`, `template` and `defaults`
 //! (resources to those that fit together); `files` finds and reads, `state` remembers, `watch`
 //! follows.
 //!
@@ -23,6 +23,8 @@
 //! | files below a path, folders inside one another | 10,000, 32 | told; what is beyond is as it was |
 
 mod body;
+mod channel;
+mod defaults;
 mod document;
 mod documents;
 mod files;
@@ -36,6 +38,7 @@ mod objects;
 mod problem;
 mod resource;
 mod state;
+mod subscription;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -43,6 +46,8 @@ mod trigger;
 mod typed;
 mod watch;
 
+pub use channel::ChannelDefinition;
+pub(crate) use channel::names_channel;
 pub(crate) use documents::read_one;
 pub use kind::Kind;
 pub(crate) use objects::{Objects, file_of};
@@ -50,5 +55,6 @@ pub(crate) use problem::nearest;
 pub use problem::{Position, Problem, Severity};
 pub use resource::{ConfigMap, Origin, Resource, Resources, Secret};
 pub use state::{Snapshot, Standing};
+pub(crate) use subscription::channel_of;
 pub(crate) use trigger::broker_of;
 pub use watch::{Error, Manifests, load, read};

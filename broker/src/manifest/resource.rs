@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
-use channel::Name;
-use dispatcher::TriggerSpec;
+use channel::{Hub, Name, Reference};
+use dispatcher::{SubscriptionSpec, TriggerSpec};
 
-use super::problem::Position;
-use crate::spec::{BrokerSpec, ChannelChoice};
+use super::{channel::ChannelDefinition, problem::Position};
+use crate::spec::{BrokerSpec, ChannelChoice, ChannelKind};
 
 /// Where a resource was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +79,14 @@ impl fmt::Debug for Secret {
 pub struct Resources {
     /// The brokers.
     pub brokers: BTreeMap<Name, Arc<Resource<BrokerSpec>>>,
-    /// The channel each of the brokers asks for; it has the keys of `brokers`.
-    pub channels: BTreeMap<Name, ChannelChoice>,
+    /// What keeps the events of each of the brokers and channels.
+    pub choices: BTreeMap<Hub, ChannelChoice>,
     /// The triggers, those whose broker is not defined included.
     pub triggers: BTreeMap<Name, Arc<Resource<TriggerSpec>>>,
+    /// The channels, whatever their kind.
+    pub channels: BTreeMap<Name, Arc<Resource<ChannelDefinition>>>,
+    /// The subscriptions, those whose channel is not defined included.
+    pub subscriptions: BTreeMap<Name, Arc<Resource<SubscriptionSpec>>>,
     /// The config maps.
     pub config_maps: BTreeMap<Name, Arc<Resource<ConfigMap>>>,
     /// The secrets.
@@ -92,7 +96,25 @@ pub struct Resources {
 impl Resources {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.brokers.len() + self.triggers.len() + self.config_maps.len() + self.secrets.len()
+        let of_brokers = self.brokers.len() + self.triggers.len();
+        let of_channels = self.channels.len() + self.subscriptions.len();
+        of_brokers + of_channels + self.config_maps.len() + self.secrets.len()
+    }
+
+    /// The brokers and channels.
+    pub fn hubs(&self) -> impl Iterator<Item = Hub> {
+        let brokers = self.brokers.keys().cloned().map(Hub::broker);
+        brokers.chain(self.channels.keys().cloned().map(Hub::channel))
+    }
+
+    /// The hub that `reference` means; `default` is the process's kind of channel.
+    pub(crate) fn find(&self, reference: &Reference, default: ChannelKind) -> Option<Hub> {
+        let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
+        if reference.kind.as_deref() == Some("Broker") {
+            return self.brokers.contains_key(&name).then(|| Hub::broker(name));
+        }
+        let channel = self.channels.get(&name)?;
+        channel.spec.is_meant(reference, default).then(|| Hub::channel(name))
     }
 
     /// Whether there are none.
@@ -115,8 +137,10 @@ impl Resources {
         }
         same(&self.brokers, &other.brokers)
             && same(&self.triggers, &other.triggers)
+            && same(&self.channels, &other.channels)
+            && same(&self.subscriptions, &other.subscriptions)
             && same(&self.config_maps, &other.config_maps)
             && same(&self.secrets, &other.secrets)
-            && self.channels == other.channels
+            && self.choices == other.choices
     }
 }

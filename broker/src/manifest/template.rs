@@ -7,6 +7,7 @@ use super::{
     document::within,
     documents,
     finding::{Finding, join},
+    kind::MESSAGING,
     node::{Node, Value},
     problem::{Position, nearest},
     typed,
@@ -19,15 +20,37 @@ use crate::spec::{
 /// The key of the ConfigMap that holds the template.
 pub(super) const FIELD: &str = "data.channel-template-spec";
 
-const GROUP: &str = "messaging.knative.dev/";
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Template<S> {
+struct Template {
     api_version: String,
     #[allow(dead_code, reason = "the fields are the names that a template may hold")]
     kind: String,
-    spec: Option<S>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "the fields are the names that a template may hold")]
+    spec: IgnoredAny,
+}
+
+/// The same in the defaults of Channels, where `delivery` stands beside it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "the fields are the names that a default may hold")]
+struct BesideDelivery {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    spec: IgnoredAny,
+    #[serde(default)]
+    delivery: IgnoredAny,
+}
+
+/// What may stand around a template's `spec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Around {
+    /// `apiVersion` and `kind`.
+    Kind,
+    /// `delivery` too.
+    Delivery,
 }
 
 /// Reads a template; `at` is where its text begins in the file.
@@ -50,7 +73,7 @@ pub(super) fn read(text: &str, at: Position) -> Result<ChannelChoice, Vec<Findin
             )]);
         }
     };
-    choose(node).map_err(|wrong| {
+    choose(node, Around::Kind).map_err(|wrong| {
         let located = |finding: Finding| Finding {
             at: within(at, finding.at),
             field: join(FIELD, &finding.field),
@@ -60,11 +83,12 @@ pub(super) fn read(text: &str, at: Position) -> Result<ChannelChoice, Vec<Findin
     })
 }
 
-fn choose(node: &Node) -> Result<ChannelChoice, Vec<Finding>> {
+/// Reads a template that is part of a document; fields are named from it on.
+pub(super) fn choose(node: &Node, around: Around) -> Result<ChannelChoice, Vec<Finding>> {
     let say = |field: &str, message: String| Finding::new(node.locate(field), field, message);
     // The kind first: the spec of each has fields of its own.
     let Some(written) = node.get("kind").and_then(Node::text) else {
-        spec::<IgnoredAny>(node)?;
+        envelope(node, around)?;
         return Err(vec![say("kind", "is required".to_owned())]);
     };
     let Some(kind) = ChannelKind::ALL.into_iter().find(|kind| kind.as_str() == written) else {
@@ -72,24 +96,35 @@ fn choose(node: &Node) -> Result<ChannelChoice, Vec<Finding>> {
         let message = format!("must be one of {}", kinds.join(", "));
         return Err(vec![say("kind", message).meant(nearest(written, kinds))]);
     };
+    envelope(node, around)?;
+    of_kind(kind, node, "")
+}
+
+/// The choice that the `spec` of `node` makes: a template or an object of that kind, at `path` of its
+/// document.
+pub(super) fn of_kind(
+    kind: ChannelKind,
+    node: &Node,
+    path: &str,
+) -> Result<ChannelChoice, Vec<Finding>> {
     let mut invalid = Vec::new();
     let choice = match kind {
         ChannelKind::Memory => {
-            spec::<InMemoryChannelSpec>(node)?;
+            spec::<InMemoryChannelSpec>(node, path)?;
             ChannelChoice::InMemory
         }
         ChannelKind::Disk => {
-            let spec: DiskChannelSpec = spec(node)?;
+            let spec: DiskChannelSpec = spec(node, path)?;
             spec.check("spec", &mut invalid);
             ChannelChoice::Disk(spec)
         }
         ChannelKind::Kafka => {
-            let spec: KafkaChannelSpec = spec(node)?;
+            let spec: KafkaChannelSpec = spec(node, path)?;
             spec.check("spec", &mut invalid);
             ChannelChoice::Kafka(spec)
         }
         ChannelKind::Nats => {
-            let spec: NatsChannelSpec = spec(node)?;
+            let spec: NatsChannelSpec = spec(node, path)?;
             spec.check("spec", &mut invalid);
             ChannelChoice::Nats(Box::new(spec))
         }
@@ -97,21 +132,41 @@ fn choose(node: &Node) -> Result<ChannelChoice, Vec<Finding>> {
     if invalid.is_empty() {
         return Ok(choice);
     }
-    let found = |Invalid { field, rule }: Invalid| say(&field, rule.into_owned());
+    let found = |Invalid { field, rule }: Invalid| {
+        Finding::new(node.locate(&field), join(path, &field), rule)
+    };
     Err(invalid.into_iter().map(found).collect())
 }
 
-/// The `spec` of a template.
-fn spec<'n, S: Default + Deserialize<'n>>(node: &'n Node) -> Result<S, Vec<Finding>> {
-    let template: Template<S> = match typed::read(node, "", node.at) {
-        (Some(template), wrong) if wrong.is_empty() => template,
-        (_, wrong) => return Err(wrong),
+/// What stands around the `spec` of a template.
+fn envelope(node: &Node, around: Around) -> Result<(), Vec<Finding>> {
+    let (api_version, wrong) = match around {
+        Around::Kind => {
+            let (read, wrong) = typed::read::<Template>(node, "", node.at);
+            (read.map(|it| it.api_version), wrong)
+        }
+        Around::Delivery => {
+            let (read, wrong) = typed::read::<BesideDelivery>(node, "", node.at);
+            (read.map(|it| it.api_version), wrong)
+        }
     };
-    if !template.api_version.starts_with(GROUP) {
-        let message = format!("must be {GROUP}v1");
+    let Some(api_version) = api_version.filter(|_| wrong.is_empty()) else { return Err(wrong) };
+    if !api_version.starts_with(MESSAGING) {
+        let message = format!("must be {MESSAGING}v1");
         return Err(vec![Finding::new(node.locate("apiVersion"), "apiVersion", message)]);
     }
-    Ok(template.spec.unwrap_or_default())
+    Ok(())
+}
+
+/// The `spec` of a template or an object.
+fn spec<'n, S: Default + Deserialize<'n>>(node: &'n Node, path: &str) -> Result<S, Vec<Finding>> {
+    let Some(spec) = node.get("spec").filter(|spec| !matches!(spec.value, Value::Null)) else {
+        return Ok(S::default());
+    };
+    match typed::read(spec, &join(path, "spec"), node.locate_key("spec")) {
+        (Some(spec), wrong) if wrong.is_empty() => Ok(spec),
+        (_, wrong) => Err(wrong),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::Failure,
     config,
-    control::{BrokerState, Control},
+    control::{Control, HubState},
     controller::Controller,
     worker::{Command, Unanswered},
 };
@@ -85,7 +85,7 @@ fn dead_letters(control: &Control) -> usize {
 fn waiting(control: &Control) -> usize {
     let inventory = control.inventory.load_full();
     let brokers = inventory.delivering().filter(|broker| broker.fanout.outlives);
-    brokers.map(BrokerState::stored).sum()
+    brokers.map(HubState::stored).sum()
 }
 
 /// Waits until nothing is left or the time is over. Returns what is left.
@@ -123,7 +123,7 @@ async fn pending(control: &Control) -> usize {
     let stored = |outlives: bool| -> usize {
         let brokers = inventory.delivering();
         let brokers = brokers.filter(|broker| broker.fanout.outlives == outlives);
-        brokers.map(BrokerState::stored).sum()
+        brokers.map(HubState::stored).sum()
     };
     let stored = stored(false);
     let answers = control.ask_all(|reply| Command::Pending { reply }).await;

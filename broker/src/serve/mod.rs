@@ -27,7 +27,7 @@ use crate::{
     channels::Backends,
     cli::{Console, Failure, ServeArgs, in_words},
     config::{self, Settings},
-    control::{BrokerState, Control, Look},
+    control::{Control, HubState, Look},
     controller::Controller,
     ingress::Connections,
     listen,
@@ -242,7 +242,7 @@ impl Process {
                 _ = expire.tick() => self.expire().await,
                 _ = looks_at_storage.tick() => {
                     let inventory = self.control.inventory.load_full();
-                    inventory.delivering().for_each(BrokerState::find_overflows);
+                    inventory.delivering().for_each(HubState::find_overflows);
                     self.controller.reopen_failed().await;
                     if let Some(why) = broken_storage(&self.control) {
                         tracing::error!(%why, "storage failed: leaving, so that the next process finds out what is stored");
@@ -278,11 +278,11 @@ impl Process {
 
     async fn expire(&self) {
         let inventory = self.control.inventory.load_full();
-        for (name, broker) in &inventory.brokers {
-            let Ok(broker) = broker else { continue };
-            let expired = broker.fanout.dead_letters.expire(SystemTime::now()).await;
+        for (hub, state) in inventory.hubs() {
+            let Ok(state) = state else { continue };
+            let expired = state.fanout.dead_letters.expire(SystemTime::now()).await;
             if expired > 0 {
-                tracing::warn!(broker = %name, expired, "dead letters were kept for their time");
+                tracing::warn!(%hub, expired, "dead letters were kept for their time");
             }
         }
     }
@@ -317,14 +317,13 @@ async fn lock_data(backends: &Backends) -> Result<(), Failure> {
 /// Why a channel cannot go on in this process, if one cannot.
 fn broken_storage(control: &Control) -> Option<String> {
     let inventory = control.inventory.load();
-    let mut running =
-        inventory.brokers.iter().filter_map(|(name, it)| Some((name, it.as_ref().ok()?)));
+    let mut running = inventory.hubs().filter_map(|(hub, it)| Some((hub, it.as_ref().ok()?)));
     // Others are opened again while the process runs.
-    running.find_map(|(name, broker)| {
-        if broker.channel.kind() != ChannelKind::Disk.as_str() {
+    running.find_map(|(hub, state)| {
+        if state.channel.kind() != ChannelKind::Disk.as_str() {
             return None;
         }
-        broker.channel.failure().map(|why| format!("broker {name}: {why}"))
+        state.channel.failure().map(|why| format!("{}: {why}", hub.in_words()))
     })
 }
 

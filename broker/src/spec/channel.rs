@@ -14,7 +14,7 @@ use super::{KafkaChannelSpec, NatsChannelSpec, SUBSCRIBERS_MAX, SubscriberSpec};
 use crate::config::{Bytes, disk_too_small};
 
 /// The kinds of channels that there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ChannelKind {
     /// `InMemoryChannel`.

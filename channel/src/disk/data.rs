@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Name, disk::OpenError, disk::storage::sync_folder};
+use crate::{Hub, HubKind, disk::OpenError, disk::storage::sync_folder};
 
 const VERSION: &str = "catchment data 1";
 /// Longest name of a Kubernetes resource.
@@ -24,7 +24,7 @@ pub struct Data(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     /// Channels that are open.
-    open: Mutex<HashSet<Name>>,
+    open: Mutex<HashSet<Hub>>,
     _lock: File,
 }
 
@@ -56,16 +56,17 @@ impl Data {
     }
 
     /// Takes the folder of a channel, made when it is not there, until the claim is dropped.
-    pub(super) fn claim(&self, name: &Name) -> Result<Claim, OpenError> {
+    pub(super) fn claim(&self, hub: &Hub) -> Result<Claim, OpenError> {
+        let name = &hub.name;
         if ![&name.namespace, &name.name].into_iter().all(|part| is_safe(part)) {
             return Err(OpenError::UnsafeName { name: name.clone() });
         }
-        if !self.0.open().insert(name.clone()) {
-            return Err(OpenError::InUse { name: name.clone() });
+        if !self.0.open().insert(hub.clone()) {
+            return Err(OpenError::InUse { hub: hub.clone() });
         }
-        let claim = Claim { data: self.clone(), name: name.clone() };
+        let claim = Claim { data: self.clone(), hub: hub.clone() };
         let mut path = self.0.path.clone();
-        for part in ["brokers", &name.namespace, &name.name] {
+        for part in [hub.kind.plural(), &name.namespace, &name.name] {
             let parent = path.clone();
             path.push(part);
             let made = match fs::create_dir(&path) {
@@ -79,7 +80,7 @@ impl Data {
 }
 
 impl Shared {
-    fn open(&self) -> MutexGuard<'_, HashSet<Name>> {
+    fn open(&self) -> MutexGuard<'_, HashSet<Hub>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,18 +89,19 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Claim {
     data: Data,
-    name: Name,
+    hub: Hub,
 }
 
 impl Claim {
     pub(super) fn path(&self) -> PathBuf {
-        self.data.path().join("brokers").join(&self.name.namespace).join(&self.name.name)
+        let Hub { kind, name } = &self.hub;
+        self.data.path().join(kind.plural()).join(&name.namespace).join(&name.name)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.data.0.open().remove(&self.name);
+        self.data.0.open().remove(&self.hub);
     }
 }
 
@@ -108,7 +110,7 @@ fn check_version(path: &Path) -> Result<(), OpenError> {
     let found = match fs::read(&file) {
         Ok(found) => String::from_utf8_lossy(&found).trim().to_owned(),
         // A folder that holds channels has a version: without one it is not ours to guess at.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.join("brokers").exists() => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !holds_any(path) => {
             return write_version(path, &file)
                 .map_err(OpenError::io(format!("write {}", file.display())));
         }
@@ -120,6 +122,11 @@ fn check_version(path: &Path) -> Result<(), OpenError> {
     }
     let found = found.chars().take(64).collect();
     Err(OpenError::Version { path: path.to_owned(), found, expected: VERSION })
+}
+
+/// Whether there are channels in the folder.
+fn holds_any(path: &Path) -> bool {
+    HubKind::ALL.iter().any(|kind| path.join(kind.plural()).exists())
 }
 
 /// By way of another name, so that there is never half a version.
@@ -141,6 +148,7 @@ fn is_safe(part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Name;
 
     #[test]
     fn a_folder_has_one_process_and_one_version() {
@@ -176,14 +184,16 @@ mod tests {
             ("a", "b\0"),
             ("a", &*long),
         ] {
-            let error = data.claim(&Name::new(namespace, name)).unwrap_err();
+            let error = data.claim(&Hub::broker(Name::new(namespace, name))).unwrap_err();
             assert!(matches!(error, OpenError::UnsafeName { .. }), "{error}");
         }
         let name = Name::new("default", "a.b-c");
-        let claim = data.claim(&name).unwrap();
+        let (broker, channel) = (Hub::broker(name.clone()), Hub::channel(name));
+        let claim = data.claim(&broker).unwrap();
         assert!(claim.path().is_dir());
-        assert!(matches!(data.claim(&name), Err(OpenError::InUse { .. })));
+        assert!(matches!(data.claim(&broker), Err(OpenError::InUse { .. })));
+        assert_ne!(data.claim(&channel).unwrap().path(), claim.path());
         drop(claim);
-        data.claim(&name).unwrap();
+        data.claim(&broker).unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::Name;
+use crate::{Hub, Name};
 
 /// Why a data folder, or a channel in it, was not opened. Nothing in it was changed or dropped:
 /// the process should say so and end (exit code 5), never start with less than there was.
@@ -26,10 +26,10 @@ pub enum OpenError {
         expected: &'static str,
     },
     /// The channel is open already, or did not end in time when it was closed.
-    #[error("the channel of {name} is open already")]
+    #[error("the channel of {hub} is open already")]
     InUse {
         /// Whose channel.
-        name: Name,
+        hub: Hub,
     },
     /// A namespace or name that cannot be a folder's.
     #[error("{name} cannot be the name of a folder")]

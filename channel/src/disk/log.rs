@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    Batch, Budget, Channel, Charge, Depth, Durability, Event, Ledger, Name, Overflow, Publish,
+    Batch, Budget, Channel, Charge, Depth, Durability, Event, Hub, Ledger, Name, Overflow, Publish,
     PublishError, Reader, Strength, Work,
     disk::{
         Data, DiskSettings, OpenError,
@@ -103,7 +103,7 @@ impl Starter {
 }
 
 impl Disk {
-    /// Opens the channel of a broker, made when it is not there, with a reader for each of
+    /// Opens the channel of a hub, made when it is not there, with a reader for each of
     /// `workers`. What was not settled will be lent again. Blocks while the log is checked.
     ///
     /// # Errors
@@ -111,12 +111,12 @@ impl Disk {
     /// When it is open already, when a check fails, or when the file system refuses.
     pub fn open(
         data: &Data,
-        name: &Name,
+        hub: impl Into<Hub>,
         workers: usize,
         settings: DiskSettings,
         budget: Arc<Budget>,
     ) -> Result<Arc<Self>, OpenError> {
-        let claim = data.claim(name)?;
+        let claim = data.claim(&hub.into())?;
         let storage = Arc::new(Folder::new(claim.path()));
         Self::with_storage(storage, Some(claim), workers, settings, budget)
     }

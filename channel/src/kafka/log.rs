@@ -28,7 +28,7 @@ use super::{
     spread::Spread,
 };
 use crate::{
-    Batch, Budget, Channel, Charge, Depth, Durability, Ledger, Name, Overflow, Publish,
+    Batch, Budget, Channel, Charge, Depth, Durability, Hub, Ledger, Name, Overflow, Publish,
     PublishError, Reader, Strength, Work,
 };
 
@@ -79,12 +79,12 @@ impl Kafka {
     pub async fn open(
         settings: KafkaSettings,
         plan: KafkaPlan,
-        name: &Name,
+        hub: impl Into<Hub>,
         workers: usize,
         budget: Arc<Budget>,
         runtime: Handle,
     ) -> Result<Arc<Self>, OpenError> {
-        open::open(settings, plan, name, (workers, budget), runtime).await
+        open::open(settings, plan, &hub.into(), (workers, budget), runtime).await
     }
 
     fn refuse(&self, refused: PublishError) -> PublishError {

@@ -28,7 +28,7 @@ use super::{
     topics::{Compare, SEGMENT_BYTES, TopicPlan, Topics},
     tracker::Window,
 };
-use crate::{Budget, Name, removal::Removals};
+use crate::{Budget, Hub, removal::Removals};
 
 /// What of one partition may be under way.
 const WINDOW: Window = Window { unsettled_max: 10_000, bytes_max: 16 << 20, slots_max: 100_000 };
@@ -41,12 +41,12 @@ const JOIN_WAIT: Duration = Duration::from_secs(3);
 pub(super) async fn open(
     settings: KafkaSettings,
     plan: KafkaPlan,
-    name: &Name,
+    hub: &Hub,
     (workers, budget): (usize, Arc<Budget>),
     runtime: Handle,
 ) -> Result<Arc<Kafka>, OpenError> {
     plan.check().map_err(OpenError::Settings)?;
-    let names = settings.names(name).map_err(OpenError::Settings)?;
+    let names = settings.names(hub).map_err(OpenError::Settings)?;
     let opening = Opening { settings, plan, names, workers: workers.max(1), budget, runtime };
     let runtime = opening.runtime.clone();
     match runtime.spawn(opening.run()).await {

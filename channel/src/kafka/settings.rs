@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use crate::Name;
+use crate::{Hub, HubKind};
 
 /// The Kafka cluster of this process, and how to speak to it.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct KafkaSettings {
     /// With a dash between them `a-b/c` and `a/b-c` have one topic, as with Knative's template: where both
     /// may exist, part them by a dot, which no namespace has.
     pub topic_template: String,
+    /// The same for a channel's topic; it must differ. Default `catchment-channel-{namespace}.{name}`.
+    pub channel_topic_template: String,
     /// What this process is called among the readers of a broker's topics, so that it has its partitions
     /// back at once when it starts again (`group.instance.id`). No two may have one name at a time.
     /// Default: none, and others wait for the end of its session.
@@ -45,6 +47,7 @@ impl KafkaSettings {
             tls: None,
             sasl: None,
             topic_template: "catchment-broker-{namespace}.{name}".into(),
+            channel_topic_template: "catchment-channel-{namespace}.{name}".into(),
             instance: None,
             record_bytes_max: (1 << 20) + (80 << 10),
             open_timeout: Duration::from_secs(15),
@@ -59,24 +62,36 @@ impl KafkaSettings {
         self.record_bytes_max.saturating_sub(RECORD_OVERHEAD_BYTES)
     }
 
-    /// The names of a broker's topics and group, or what is wrong with them.
-    pub(super) fn names(&self, name: &Name) -> Result<Names, String> {
-        let template = &self.topic_template;
+    /// The names of a hub's topics and group, or what is wrong with them.
+    pub(super) fn names(&self, hub: &Hub) -> Result<Names, String> {
+        let Hub { kind, name } = hub;
+        if self.topic_template == self.channel_topic_template {
+            let template = &self.topic_template;
+            return Err(format!(
+                "channelTopicTemplate: {template:?} must differ from topicTemplate"
+            ));
+        }
+        let (field, template, group) = match kind {
+            HubKind::Broker => ("topicTemplate", &self.topic_template, "catchment"),
+            HubKind::Channel => {
+                ("channelTopicTemplate", &self.channel_topic_template, "catchment-channel")
+            }
+        };
         for part in ["{namespace}", "{name}"] {
             if !template.contains(part) {
-                return Err(format!("topicTemplate: {template:?} must have {part}"));
+                return Err(format!("{field}: {template:?} must have {part}"));
             }
         }
         let topic = template.replace("{namespace}", &name.namespace).replace("{name}", &name.name);
         let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if !topic.bytes().all(is_valid) {
-            return Err(format!("topicTemplate: {topic:?} must be of a-z A-Z 0-9 . _ -"));
+            return Err(format!("{field}: {topic:?} must be of a-z A-Z 0-9 . _ -"));
         }
         if topic.len() > TOPIC_LEN_MAX {
             let rule = format!("must not be longer than {TOPIC_LEN_MAX} characters");
-            return Err(format!("topicTemplate: {topic:?} {rule}"));
+            return Err(format!("{field}: {topic:?} {rule}"));
         }
-        let group = format!("catchment.{}.{}", name.namespace, name.name);
+        let group = format!("{group}.{}.{}", name.namespace, name.name);
         Ok(Names { topic, group })
     }
 }
@@ -203,14 +218,22 @@ impl KafkaPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Name;
 
     #[test]
     fn names_follow_the_template() {
         let settings = KafkaSettings::new("k:9092");
-        let names = settings.names(&Name::new("shop", "orders")).unwrap();
+        let name = Name::new("shop", "orders");
+        let names = settings.names(&Hub::broker(name.clone())).unwrap();
         assert_eq!(names.topic, "catchment-broker-shop.orders");
         assert_eq!(names.group, "catchment.shop.orders");
         assert_eq!(names.ledger(), "catchment-broker-shop.orders.ledger");
+        let names = settings.names(&Hub::channel(name.clone())).unwrap();
+        assert_eq!(names.topic, "catchment-channel-shop.orders");
+        assert_eq!(names.group, "catchment-channel.shop.orders");
+        let template = settings.topic_template.clone();
+        let settings = KafkaSettings { channel_topic_template: template, ..settings };
+        assert!(settings.names(&Hub::channel(name)).is_err(), "one topic for two");
     }
 
     #[test]
@@ -223,7 +246,7 @@ mod tests {
         ] {
             let mut settings = KafkaSettings::new("k:9092");
             settings.topic_template = template.into();
-            let error = settings.names(&Name::new("n", "b")).unwrap_err();
+            let error = settings.names(&Hub::broker(Name::new("n", "b"))).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::DropGuard;
 use tracing::{debug, warn};
 
 use crate::{
-    Batch, Budget, Channel, Charge, Depth, Durability, Event, Ledger, Name, Overflow, Publish,
+    Batch, Budget, Channel, Charge, Depth, Durability, Event, Hub, Ledger, Name, Overflow, Publish,
     PublishError, Reader, Strength, Work,
     nats::{
         NatsPlan, NatsSettings, OpenError, acks,
@@ -70,7 +70,7 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Connects, makes the stream and the consumer of the broker `name` or changes those that are
+    /// Connects, makes the stream and the consumer of `hub` or changes those that are
     /// there, reads them back, and begins to pull events for `workers` readers. Their memory is
     /// charged to `budget`. All tasks run on `runtime`, which must have timers and I/O; it may be
     /// called from any runtime.
@@ -81,14 +81,14 @@ impl Nats {
     pub async fn open(
         settings: &NatsSettings,
         plan: &NatsPlan,
-        name: &Name,
+        hub: impl Into<Hub>,
         workers: usize,
         budget: Arc<Budget>,
         runtime: &Handle,
     ) -> Result<Arc<Self>, OpenError> {
-        let (settings, plan, name) = (settings.clone(), plan.clone(), name.clone());
+        let (settings, plan, hub) = (settings.clone(), plan.clone(), hub.into());
         let on = runtime.clone();
-        let opening = async move { Self::make(&settings, plan, &name, workers, budget, on).await };
+        let opening = async move { Self::make(&settings, plan, &hub, workers, budget, on).await };
         let opened = runtime.spawn(opening).await;
         opened.unwrap_or_else(|failed| {
             Err(OpenError::Refused { what: "the runtime".into(), reason: failed.to_string() })
@@ -98,7 +98,7 @@ impl Nats {
     async fn make(
         settings: &NatsSettings,
         plan: NatsPlan,
-        name: &Name,
+        hub: &Hub,
         workers: usize,
         budget: Arc<Budget>,
         runtime: Handle,
@@ -112,7 +112,7 @@ impl Nats {
                 format!("max_payload is {payload_max}, and must be {PAYLOAD_MIN} at least");
             return Err(OpenError::Refused { what: "the server".into(), reason });
         }
-        let names = Names::new(&settings.prefix, name);
+        let names = Names::new(&settings.prefix, hub);
         let wanted = log_stream(&names, &plan);
         ensure_stream(&link.jet, &wanted).await?;
         let watermark = Arc::new(Watermark::default());

@@ -1,11 +1,11 @@
-//! A broker's and a trigger's name -> names of streams, subjects, consumers and buckets.
+//! A hub's and a trigger's name -> names of streams, subjects, consumers and buckets.
 
 use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Envelope, Event, Name};
+use crate::{Envelope, Event, Hub, HubKind, Name};
 
 /// Longest name that servers surely take: theirs are names of folders too.
 const LEN_MAX: usize = 200;
@@ -13,46 +13,46 @@ const LEN_MAX: usize = 200;
 /// The name of the one consumer of a broker's log.
 pub(super) const LOG_CONSUMER: &str = "CATCHMENT";
 
-/// The names of all that a broker has.
+/// The names of all that a hub has.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
-    broker: String,
+    hub: String,
 }
 
 impl Names {
-    pub(super) fn new(prefix: &str, broker: &Name) -> Self {
-        Self { prefix: prefix.to_owned(), broker: token(broker) }
+    pub(super) fn new(prefix: &str, hub: &Hub) -> Self {
+        Self { prefix: prefix.to_owned(), hub: hub_token(hub) }
     }
 
     /// The stream of the log.
     pub(super) fn log_stream(&self) -> String {
-        bounded(format!("{}_LOG_{}", self.prefix, self.broker))
+        bounded(format!("{}_LOG_{}", self.prefix, self.hub))
     }
 
     /// What the log is published to.
     pub(super) fn log_subject(&self) -> String {
-        format!("{}.{}.log", self.prefix, self.broker)
+        format!("{}.{}.log", self.prefix, self.hub)
     }
 
     /// The bucket of the ledger.
     pub(super) fn bucket(&self) -> String {
-        bounded(format!("{}_LEDGER_{}", self.prefix, self.broker))
+        bounded(format!("{}_LEDGER_{}", self.prefix, self.hub))
     }
 
     /// The stream of what waits for a trigger.
     pub(super) fn overflow_stream(&self, trigger: &Name) -> String {
-        bounded(format!("{}_OVERFLOW_{}_-{}", self.prefix, self.broker, token(trigger)))
+        bounded(format!("{}_OVERFLOW_{}_-{}", self.prefix, self.hub, token(trigger)))
     }
 
     /// What begins all that is published for a trigger's overflow, without the last dot.
     pub(super) fn overflow_subject(&self, trigger: &Name) -> String {
-        format!("{}.{}.overflow.{}", self.prefix, self.broker, token(trigger))
+        format!("{}.{}.overflow.{}", self.prefix, self.hub, token(trigger))
     }
 
     /// What the description of an overflow's stream begins with; the trigger's name follows.
     pub(super) fn overflow_description(&self) -> String {
-        format!("{} {} overflow of ", self.prefix, self.broker)
+        format!("{} {} overflow of ", self.prefix, self.hub)
     }
 }
 
@@ -64,6 +64,15 @@ fn token(name: &Name) -> String {
     token.push_str("__");
     escape(&name.name, &mut token);
     token
+}
+
+/// The same for a hub: its text has a slash more when it is a channel.
+fn hub_token(hub: &Hub) -> String {
+    let name = token(&hub.name);
+    match hub.kind {
+        HubKind::Broker => name,
+        HubKind::Channel => format!("{}__{name}", hub.kind.plural()),
+    }
 }
 
 fn escape(text: &str, token: &mut String) {
@@ -123,7 +132,7 @@ mod tests {
     use crate::{Draft, SpecVersion};
 
     fn names() -> Names {
-        Names::new("CATCHMENT", &Name::new("shop", "default"))
+        Names::new("CATCHMENT", &Hub::broker(Name::new("shop", "default")))
     }
 
     #[test]
@@ -145,7 +154,7 @@ mod tests {
     fn long_names_stay_within_the_limit_and_apart() {
         let long = |end: &str| {
             let name = Name::new("n".repeat(63), format!("{}{end}", "t".repeat(250)));
-            Names::new("CATCHMENT", &name).overflow_stream(&name)
+            Names::new("CATCHMENT", &Hub::broker(name.clone())).overflow_stream(&name)
         };
         assert!(long("a").len() <= LEN_MAX);
         assert_ne!(long("a"), long("b"));
@@ -156,8 +165,10 @@ mod tests {
         fn different_names_have_different_tokens(
             all in proptest::collection::btree_set(("[a-z/._-]{1,5}", "[a-z/._-]{1,5}"), 2..20),
         ) {
-            let tokens: BTreeSet<_> = all.iter().map(|(ns, name)| token(&Name::new(ns, name))).collect();
-            prop_assert_eq!(tokens.len(), all.len());
+            let names = all.iter().map(|(ns, name)| Name::new(ns, name));
+            let hubs = names.flat_map(|name| [Hub::broker(name.clone()), Hub::channel(name)]);
+            let tokens: BTreeSet<_> = hubs.map(|hub| hub_token(&hub)).collect();
+            prop_assert_eq!(tokens.len(), 2 * all.len());
             let is_token = |token: &String| !token.contains(['.', '*', '>', ' ', '/']);
             prop_assert!(tokens.iter().all(is_token));
         }

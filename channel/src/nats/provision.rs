@@ -305,11 +305,11 @@ pub(super) async fn ensure_consumer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Name;
+    use crate::{Hub, Name};
 
     #[test]
     fn what_is_asked_for_keeps_the_promises() {
-        let names = Names::new("CATCHMENT", &Name::new("n", "b"));
+        let names = Names::new("CATCHMENT", &Hub::broker(Name::new("n", "b")));
         let stream = log_stream(&names, &NatsPlan::default());
         assert_eq!(stream.retention, RetentionPolicy::Limits);
         assert_eq!(stream.discard, DiscardPolicy::New);
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_by_its_field() {
-        let names = Names::new("CATCHMENT", &Name::new("n", "b"));
+        let names = Names::new("CATCHMENT", &Hub::broker(Name::new("n", "b")));
         let wanted = log_stream(&names, &NatsPlan::default());
         assert_eq!(stream_differences(&wanted, &wanted), []);
         let old = stream::Config { discard: DiscardPolicy::Old, ..wanted.clone() };

@@ -12,7 +12,7 @@ pub(crate) use undecodable::bury_undecodable;
 
 use std::time::SystemTime;
 
-use channel::{Event, Name};
+use channel::{Event, Hub, Name};
 
 use crate::{TriggerKey, attempt::AttemptLog};
 
@@ -71,8 +71,8 @@ impl Reason {
 pub struct DeadLetter {
     /// Grows with time; never used twice.
     pub id: u64,
-    /// The broker that accepted the event.
-    pub broker: Name,
+    /// The hub that accepted the event.
+    pub hub: Hub,
     /// The trigger that wanted it.
     pub trigger: Name,
     /// Its identity.

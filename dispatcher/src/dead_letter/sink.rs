@@ -156,7 +156,7 @@ fn addressed(letter: &DeadLetter) -> Result<Event, Invalid> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use channel::{Attributes, Budget, Draft, Name, SpecVersion};
+    use channel::{Attributes, Budget, Draft, Hub, Name, SpecVersion};
 
     use super::*;
     use crate::{
@@ -177,7 +177,7 @@ mod tests {
         attempts.push(attempt, &Budget::new(1 << 20));
         DeadLetter {
             id: 1,
-            broker: Name::new("n", "b"),
+            hub: Hub::broker(Name::new("n", "b")),
             trigger: Name::new("n", "t"),
             key: TriggerKey(1),
             destination: "http://x/y?z=1".to_owned(),

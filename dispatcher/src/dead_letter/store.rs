@@ -370,7 +370,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use channel::{Draft, SpecVersion};
+    use channel::{Draft, Hub, SpecVersion};
 
     use super::*;
     use crate::attempt::AttemptLog;
@@ -397,7 +397,7 @@ mod tests {
         let name = if number % 2 == 1 { "a" } else { "b" };
         Box::new(DeadLetter {
             id: 0,
-            broker: Name::new("n", "b"),
+            hub: Hub::broker(Name::new("n", "b")),
             trigger: Name::new("n", name),
             key: TriggerKey(number % 2),
             destination: "http://x/".to_owned(),

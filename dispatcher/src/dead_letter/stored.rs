@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
-use channel::{Budget, Name, record};
+use channel::{Budget, Hub, HubKind, Name, record};
 use serde::{Deserialize, Serialize};
 
 use super::{DeadLetter, Reason, SinkState, SinkStatus};
@@ -24,7 +24,11 @@ const HISTORY_BYTES_MAX: usize = 32 << 10;
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Facts {
+    /// The name of the hub.
     broker: (String, String),
+    /// Whether the hub is a channel; of a broker nothing is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_channel: bool,
     trigger: (String, String),
     destination: String,
     reason: String,
@@ -59,7 +63,8 @@ pub(super) fn encode(letter: &DeadLetter, sink: Option<&SinkState>) -> Bytes {
     let history = History::of(&letter.attempts).encode(HISTORY_BYTES_MAX);
     let history = String::from_utf8(history).unwrap_or_default();
     let facts = Facts {
-        broker: parts(&letter.broker),
+        broker: parts(&letter.hub.name),
+        is_channel: letter.hub.kind == HubKind::Channel,
         trigger: parts(&letter.trigger),
         destination: letter.destination.clone(),
         reason: letter.reason.as_str().to_owned(),
@@ -99,7 +104,10 @@ pub(super) fn decode(
     let trigger = Name::new(facts.trigger.0, facts.trigger.1);
     Some(DeadLetter {
         id,
-        broker: Name::new(facts.broker.0, facts.broker.1),
+        hub: Hub {
+            kind: if facts.is_channel { HubKind::Channel } else { HubKind::Broker },
+            name: Name::new(facts.broker.0, facts.broker.1),
+        },
         key: key(&trigger),
         trigger,
         destination: facts.destination,
@@ -152,7 +160,7 @@ mod tests {
         let status = SinkStatus::Pending;
         let letter = DeadLetter {
             id: 7,
-            broker: Name::new("n", "b"),
+            hub: Hub::channel(Name::new("n", "b")),
             trigger: Name::new("n", "t"),
             key: TriggerKey(3),
             destination: "http://x/".to_owned(),

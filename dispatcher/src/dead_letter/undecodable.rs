@@ -24,8 +24,8 @@ pub(crate) fn bury_undecodable(worker: &Rc<Worker>, fanout: &Arc<Fanout>, lease:
     worker.tasks.spawn_local(async move {
         let mut letter = Box::new(DeadLetter {
             id: 0,
-            broker: fanout.name.clone(),
-            trigger: Name::new(fanout.name.namespace.clone(), NO_TRIGGER),
+            hub: fanout.hub.clone(),
+            trigger: Name::new(fanout.hub.name.namespace.clone(), NO_TRIGGER),
             key: TriggerKey::fresh(),
             destination: NO_TRIGGER.to_owned(),
             reason: Reason::Undecodable,
@@ -50,7 +50,7 @@ pub(crate) fn bury_undecodable(worker: &Rc<Worker>, fanout: &Arc<Fanout>, lease:
             }
         }
         tracing::warn!(
-            broker = %fanout.name,
+            hub = %fanout.hub,
             dead_letter = letter.id,
             problem = letter.detail,
             "another client wrote something that is no CloudEvent"

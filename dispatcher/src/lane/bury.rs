@@ -10,7 +10,7 @@ use channel::{PublishError, Work, order_key};
 
 use super::{Doomed, Entry, Lane, State, Ticket};
 use crate::{
-    Trigger,
+    Replies, Trigger,
     attempt::AttemptLog,
     dead_letter::{DeadLetter, Kept, Reason, SinkState, SinkStatus},
 };
@@ -126,12 +126,16 @@ impl Lane {
             status: SinkStatus::Pending,
             attempts: 0,
         });
+        let destination = match &plan.replies {
+            Replies::To(receiver) if reason == Reason::Reply => receiver,
+            _ => &plan.subscriber,
+        };
         Box::new(DeadLetter {
             id: 0,
-            broker: self.fanout.name.clone(),
+            hub: self.fanout.hub.clone(),
             trigger: plan.name.clone(),
             key: trigger.key,
-            destination: plan.subscriber.url().to_owned(),
+            destination: destination.url().to_owned(),
             reason,
             detail,
             failed_at: SystemTime::now(),

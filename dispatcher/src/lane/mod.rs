@@ -178,7 +178,7 @@ impl Lane {
             self.worker.press(false);
         }
         if std::mem::take(&mut state.is_flooded) {
-            self.worker.flood(&self.fanout.name, false);
+            self.worker.flood(&self.fanout.hub, false);
         }
         if let Some(borrower) = state.borrower.take() {
             borrower.abort();
@@ -272,6 +272,11 @@ impl Lane {
     /// Counts a reply that was taken as an event.
     pub(crate) fn note_reply(&self) {
         self.state.borrow_mut().tally.replies += 1;
+    }
+
+    /// Notes that the receiver of a reply did not take it: of an attempt that has been counted.
+    pub(crate) fn note_refused_reply(&self, entry: &mut Entry, attempt: Attempt) {
+        entry.log.get_or_insert_default().push(attempt, &self.fanout.budget);
     }
 
     /// Brings a delivery to its end and says which entry the caller goes on with.
@@ -383,7 +388,7 @@ impl Lane {
             || (state.is_flooded && leaving >= overflow::LEAVING_PRESSED);
         if is_flooded != state.is_flooded {
             state.is_flooded = is_flooded;
-            self.worker.flood(&self.fanout.name, is_flooded);
+            self.worker.flood(&self.fanout.hub, is_flooded);
         }
     }
 

@@ -11,15 +11,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use channel::{
-    Beside, Budget, Channel, Draft, Event, Home, Lease, Memory, MemoryLimits, Name, Position,
+    Beside, Budget, Channel, Draft, Event, Home, Hub, Lease, Memory, MemoryLimits, Name, Position,
     Publish, PublishError, Sink, SpecVersion, Stored,
 };
 use tokio::task::LocalSet;
 
 use super::*;
 use crate::{
-    DeadLetterLimits, DeadLetters, DeliveryChoice, DeliveryPlan, Filter, Overflows, Quota, Routes,
-    Settings, TriggerKey, TriggerPlan,
+    DeadLetterLimits, DeadLetters, DeliveryChoice, DeliveryPlan, Filter, Overflows, Quota, Replies,
+    Routes, Settings, TriggerKey, TriggerPlan,
     breaker::Verdict,
     http::{Client, ClientSettings, Endpoint},
 };
@@ -90,7 +90,7 @@ impl Rig {
             DeadLetterLimits { events_max: wish.dead_letters_max, ..DeadLetterLimits::default() };
         let budget = Budget::new(1 << 20);
         let fanout = Arc::new(Fanout {
-            name: Name::new("n", "b"),
+            hub: Hub::broker(Name::new("n", "b")),
             routes: ArcSwap::from_pointee(Routes::new(Vec::new())),
             dead_letters: Arc::new(DeadLetters::new(limits, None, Arc::clone(&budget))),
             replies: Arc::new(NoReplies),
@@ -180,6 +180,7 @@ fn trigger(wish: &Wish) -> Arc<Trigger> {
         name: Name::new("n", "t"),
         filter: Filter::compile(None, &[]).unwrap(),
         subscriber: Arc::new(subscriber),
+        replies: Replies::Hub,
         dead_letter_sink: None,
         delivery: DeliveryPlan::new(&of_broker, &of_trigger),
         ordered: wish.ordered,

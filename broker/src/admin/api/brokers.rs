@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::{StatusCode, Uri},
 };
-use channel::{Channel, Name};
+use channel::{Channel, Hub, Name};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,7 +20,7 @@ use super::{
     Items,
 };
 use crate::{
-    control::{Books, BrokerState, Inventory, NotReady},
+    control::{Books, HubState, Inventory, NotReady},
     ingress::Problem,
 };
 
@@ -95,7 +95,7 @@ impl ChannelView {
 }
 
 /// Why a broker is not ready: it is not at work, or its channel is down.
-pub(crate) fn why_not(broker: &Result<BrokerState, NotReady>) -> Option<NotReady> {
+pub(crate) fn why_not(broker: &Result<HubState, NotReady>) -> Option<NotReady> {
     match broker {
         Ok(state) => state.down(),
         Err(why) => Some(why.clone()),
@@ -158,36 +158,64 @@ pub(crate) async fn show(
     Ok(Json(view.broker(&name, broker)))
 }
 
-/// What a broker is described from.
-struct View<'a> {
-    inventory: &'a Inventory,
-    books: &'a Books,
-    events_url: &'a str,
+/// What a hub is described from.
+pub(super) struct View<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) books: &'a Books,
+    pub(super) events_url: &'a str,
 }
 
-impl View<'_> {
-    fn broker(&self, name: &Name, broker: &Result<BrokerState, NotReady>) -> BrokerView {
-        let books = self.books.brokers.get(name);
-        let ingress = books.map(|books| &books.ingress);
-        let state = broker.as_ref().ok();
-        let not_ready = why_not(broker);
+/// What brokers and channels have in common.
+pub(super) struct Facts {
+    pub(super) why_not: Option<NotReady>,
+    pub(super) address: String,
+    pub(super) channel: Option<ChannelView>,
+    pub(super) accepted: u64,
+    pub(super) refused: u64,
+    pub(super) stored: Stored,
+    /// Its triggers or subscriptions.
+    pub(super) takers: usize,
+    pub(super) dead_letters: usize,
+}
+
+impl Facts {
+    pub(super) fn of(view: &View<'_>, hub: &Hub, it: &Result<HubState, NotReady>) -> Self {
+        let ingress = view.books.hubs.get(hub).map(|books| &books.ingress);
+        let state = it.as_ref().ok();
         let depth = state.map(|state| state.channel.depth()).unwrap_or_default();
-        let triggers = self.inventory.triggers.values();
-        let counts = state.map(|state| state.fanout.routes.load().table().counts());
-        BrokerView {
-            namespace: name.namespace.clone(),
-            name: name.name.clone(),
-            ready: not_ready.is_none(),
-            reason: not_ready.as_ref().map(|why| why.reason),
-            message: not_ready.map(|why| why.message),
-            address: format!("{}/{name}", self.events_url),
+        let takers = view.inventory.takers(hub.kind).values();
+        Self {
+            why_not: why_not(it),
+            address: format!("{}/{hub}", view.events_url),
             channel: state.map(|state| ChannelView::of(&*state.channel)),
             accepted: ingress.map_or(0, |ingress| ingress.accepted),
             refused: ingress.map_or(0, |ingress| ingress.refused.iter().sum()),
             stored: Stored { events: depth.events, bytes: depth.bytes },
-            triggers: triggers.filter(|trigger| trigger.broker == *name).count(),
-            triggers_unindexed: counts.map_or(0, |counts| counts.unindexed),
+            takers: takers.filter(|taker| taker.hub == *hub).count(),
             dead_letters: state.map_or(0, |state| state.fanout.dead_letters.held().0),
+        }
+    }
+}
+
+impl View<'_> {
+    fn broker(&self, name: &Name, broker: &Result<HubState, NotReady>) -> BrokerView {
+        let facts = Facts::of(self, &Hub::broker(name.clone()), broker);
+        let state = broker.as_ref().ok();
+        let counts = state.map(|state| state.fanout.routes.load().table().counts());
+        BrokerView {
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+            ready: facts.why_not.is_none(),
+            reason: facts.why_not.as_ref().map(|why| why.reason),
+            message: facts.why_not.map(|why| why.message),
+            address: facts.address,
+            channel: facts.channel,
+            accepted: facts.accepted,
+            refused: facts.refused,
+            stored: facts.stored,
+            triggers: facts.takers,
+            triggers_unindexed: counts.map_or(0, |counts| counts.unindexed),
+            dead_letters: facts.dead_letters,
         }
     }
 }

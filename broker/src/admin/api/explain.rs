@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use channel::{Event, Name, Refusal, binding::http as binding};
+use channel::{Event, HubKind, Name, Refusal, binding::http as binding};
 use dispatcher::{FilterSpec, TriggerFilter, filter::Filter};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
@@ -76,7 +76,7 @@ pub(crate) async fn explain(
     // Many filters take a while, and others are served by this thread.
     let explained = spawn_blocking(move || {
         let wanted = |state: &&TriggerState| {
-            state.broker == broker && trigger.as_ref().is_none_or(|name| state.name == *name)
+            state.hub.name == broker && trigger.as_ref().is_none_or(|name| state.name == *name)
         };
         let states = inventory.triggers.values().filter(wanted);
         Explained::new(&event, states.filter_map(subject).collect())
@@ -113,17 +113,19 @@ fn chosen(
     trigger: Option<&Name>,
 ) -> Result<Name, Problem> {
     let trigger = match trigger {
-        Some(name) => Some(inventory.triggers.get(name).ok_or_else(|| triggers::unknown(name))?),
+        Some(name) => Some(
+            inventory.triggers.get(name).ok_or_else(|| triggers::unknown(HubKind::Broker, name))?,
+        ),
         None => None,
     };
     if let (Some(broker), Some(trigger)) = (&broker, trigger)
-        && trigger.broker != *broker
+        && trigger.hub.name != *broker
     {
-        let detail = format!("trigger {} is of broker {}", trigger.name, trigger.broker);
+        let detail = format!("trigger {} is of broker {}", trigger.name, trigger.hub.name);
         return Err(request::invalid("broker", &detail));
     }
     if let Some(trigger) = trigger {
-        return Ok(trigger.broker.clone());
+        return Ok(trigger.hub.name.clone());
     }
     let known = || inventory.brokers.keys().cloned();
     let usual = Name::new("default", "default");
@@ -155,7 +157,7 @@ fn subject(state: &TriggerState) -> Option<Subject<'_>> {
     };
     Some(Subject {
         name: &state.name,
-        broker: &state.broker,
+        broker: &state.hub.name,
         filter,
         plan: state.running.as_ref().map(|running| &*running.plan).map_err(Clone::clone),
         sink_from: state.sink_from,

@@ -1,10 +1,12 @@
 //! The resources of `/api/v1`, one file for each.
 
 pub(super) mod brokers;
+pub(super) mod channels;
 pub(super) mod dead_letters;
 pub(super) mod explain;
 pub(super) mod pause;
 pub(super) mod problems;
+pub(super) mod subscriptions;
 pub(super) mod triggers;
 
 use serde::Serialize;

@@ -1,4 +1,5 @@
-//! `/api/v1/triggers/.../pause` and `/resume`: an operator lets a trigger's events wait, and go on.
+//! `/api/v1/triggers/.../pause` and `/resume`: an operator lets a trigger's events wait, and go on;
+//! those of a subscription too.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
-use channel::Name;
+use channel::{HubKind, Name};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,7 +18,7 @@ use super::{
         openapi::{Conflict, NotFound, ServiceUnavailable},
         request,
     },
-    triggers::unknown,
+    triggers::find,
 };
 use crate::{control::PausedBy, ingress::Problem};
 
@@ -53,7 +54,7 @@ pub(crate) async fn pause(
     State(admin): State<Arc<Admin>>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Paused>, Problem> {
-    set(&admin, request::named(path)?, true).await
+    set_trigger(&admin, request::named(path)?, true).await
 }
 
 /// Lets a trigger that an operator paused go on, with what waits for it first.
@@ -74,31 +75,49 @@ pub(crate) async fn resume(
     State(admin): State<Arc<Admin>>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Paused>, Problem> {
-    set(&admin, request::named(path)?, false).await
+    set_trigger(&admin, request::named(path)?, false).await
 }
 
-async fn set(admin: &Admin, name: Name, paused: bool) -> Result<Json<Paused>, Problem> {
+/// What came of pausing or resuming.
+pub(super) struct Outcome {
+    pub(super) paused: bool,
+    pub(super) changed: bool,
+    pub(super) durable: bool,
+}
+
+async fn set_trigger(admin: &Admin, name: Name, paused: bool) -> Result<Json<Paused>, Problem> {
+    let Outcome { paused, changed, durable } = set(admin, HubKind::Broker, &name, paused).await?;
+    Ok(Json(Paused { trigger: name.to_string(), paused, changed, durable }))
+}
+
+/// Pauses or resumes a trigger or a subscription.
+pub(super) async fn set(
+    admin: &Admin,
+    kind: HubKind,
+    name: &Name,
+    paused: bool,
+) -> Result<Outcome, Problem> {
     let inventory = admin.control.inventory.load_full();
-    let trigger = inventory.triggers.get(&name).ok_or_else(|| unknown(&name))?;
-    let Some(Ok(broker)) = inventory.brokers.get(&trigger.broker) else {
-        let detail = format!("the broker {} of trigger {name} is not ready", trigger.broker);
+    let state = find(&inventory, kind, name)?;
+    let taker = kind.taker();
+    let Some(Ok(hub)) = inventory.hub(&state.hub) else {
+        let detail = format!("the {} of {taker} {name} is not ready", state.hub.in_words());
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     };
-    let changed = broker.pauses.set(&name, paused).await.map_err(|error| {
+    let changed = hub.pauses.set(name, paused).await.map_err(|error| {
         let detail = format!("it could not be written down: {error}");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
     admin.control.look_again().await;
-    tracing::info!(trigger = %name, paused, changed, "an operator said whether a trigger is paused");
+    tracing::info!(%taker, %name, paused, changed, "an operator said whether it is paused");
     let inventory = admin.control.inventory.load();
-    let by = inventory.triggers.get(&name).and_then(|trigger| trigger.paused);
+    let by = inventory.takers(kind).get(name).and_then(|state| state.paused);
     if !paused && by == Some(PausedBy::Manifest) {
         let detail = format!(
-            "the manifest of trigger {name} pauses it: take its annotation {} away",
+            "the manifest of {taker} {name} pauses it: take its annotation {} away",
             dispatcher::PAUSED
         );
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
-    let durable = broker.pauses.are_durable();
-    Ok(Json(Paused { trigger: name.to_string(), paused: by.is_some(), changed, durable }))
+    Ok(Outcome { paused: by.is_some(), changed, durable: hub.pauses.are_durable() })
 }

@@ -7,7 +7,8 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::{StatusCode, Uri},
 };
-use channel::Name;
+use channel::{HubKind, Name};
+use dispatcher::TriggerPlan;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,7 +21,7 @@ use super::{
     Items,
 };
 use crate::{
-    control::{Books, BreakerReset, NotReady, PausedBy, TriggerBooks, TriggerState},
+    control::{Books, BreakerReset, Inventory, NotReady, PausedBy, TriggerBooks, TriggerState},
     explain::DeliveryView,
     ingress::Problem,
 };
@@ -136,7 +137,7 @@ pub(crate) async fn list(
     let inventory = admin.control.inventory.load();
     let wanted = inventory.triggers.values().filter(|trigger| {
         namespace.is_none_or(|namespace| trigger.name.namespace == namespace)
-            && broker.as_ref().is_none_or(|broker| trigger.broker == *broker)
+            && broker.as_ref().is_none_or(|broker| trigger.hub.name == *broker)
     });
     Ok(Json(wanted.map(|trigger| TriggerView::of(trigger, &books)).collect()))
 }
@@ -160,12 +161,25 @@ pub(crate) async fn show(
     let name = request::named(path)?;
     let books = admin.control.books().await;
     let inventory = admin.control.inventory.load();
-    let trigger = inventory.triggers.get(&name).ok_or_else(|| unknown(&name))?;
+    let trigger = find(&inventory, HubKind::Broker, &name)?;
     Ok(Json(TriggerView::of(trigger, &books)))
 }
 
-pub(super) fn unknown(name: &Name) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("there is no trigger {name}"))
+pub(super) fn unknown(kind: HubKind, name: &Name) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no {} {name}", kind.taker()))
+}
+
+/// The trigger, or subscription, of that name.
+///
+/// # Errors
+///
+/// 404 when there is none.
+pub(super) fn find<'a>(
+    inventory: &'a Inventory,
+    kind: HubKind,
+    name: &Name,
+) -> Result<&'a TriggerState, Problem> {
+    inventory.takers(kind).get(name).ok_or_else(|| unknown(kind, name))
 }
 
 /// Closes the circuit breaker of the trigger's subscriber, so that what waits is delivered at once.
@@ -186,42 +200,58 @@ pub(crate) async fn reset_breaker(
     State(admin): State<Arc<Admin>>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<BreakerResetView>, Problem> {
-    let name = request::named(path)?;
+    reset(&admin, HubKind::Broker, &request::named(path)?).await
+}
+
+/// Resets the breaker of a trigger or a subscription.
+pub(super) async fn reset(
+    admin: &Admin,
+    kind: HubKind,
+    name: &Name,
+) -> Result<Json<BreakerResetView>, Problem> {
     let inventory = admin.control.inventory.load_full();
-    let trigger = inventory.triggers.get(&name).ok_or_else(|| unknown(&name))?;
-    let running = trigger.running.as_ref().map_err(|why| {
-        let detail = format!("trigger {name} is not ready: {}: {}", why.reason, why.message);
+    let state = find(&inventory, kind, name)?;
+    let taker = kind.taker();
+    let running = state.running.as_ref().map_err(|why| {
+        let detail = format!("{taker} {name} is not ready: {}: {}", why.reason, why.message);
         Problem::new(StatusCode::CONFLICT, detail)
     })?;
     let url = running.plan.subscriber.url();
     let BreakerReset { before, reset, silent_workers } = admin.control.reset_breaker(url).await;
-    tracing::info!(trigger = %name, before = before.as_str(), reset, "a breaker was reset");
+    tracing::info!(%taker, %name, before = before.as_str(), reset, "a breaker was reset");
     let (subscriber, before) = (url.to_owned(), before.as_str());
     Ok(Json(BreakerResetView { subscriber, before, reset, silent_workers }))
 }
 
-impl TriggerView {
-    fn of(state: &TriggerState, books: &Books) -> Self {
-        let of_broker = books.brokers.get(&state.broker);
-        let books = of_broker.and_then(|broker| broker.triggers.get(&state.name));
+/// What triggers and subscriptions have in common.
+pub(super) struct Facts<'a> {
+    /// `None` while it is not ready.
+    pub(super) plan: Option<&'a TriggerPlan>,
+    pub(super) why: Option<NotReady>,
+    pub(super) subscriber: Option<String>,
+    pub(super) dead_letter_sink: Option<String>,
+    pub(super) paused: Option<&'static str>,
+    pub(super) delivery: Option<DeliveryView>,
+    pub(super) breaker: Option<&'static str>,
+    pub(super) concurrency: Option<u32>,
+    pub(super) overflow: Option<OverflowView>,
+    pub(super) counters: Counters,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(state: &'a TriggerState, books: &Books) -> Self {
+        let of_hub = books.hubs.get(&state.hub);
+        let books = of_hub.and_then(|hub| hub.triggers.get(&state.name));
         let books = books.cloned().unwrap_or_default();
         let running = state.running.as_ref().ok();
         let plan = running.map(|trigger| &*trigger.plan);
-        let why = state.running.as_ref().err().cloned().or_else(|| stalled(&books));
+        let sink = plan.and_then(|plan| plan.dead_letter_sink.as_ref());
         Self {
-            namespace: state.name.namespace.clone(),
-            name: state.name.name.clone(),
-            broker: state.broker.to_string(),
+            plan,
+            why: state.running.as_ref().err().cloned().or_else(|| stalled(&books, state.hub.kind)),
             subscriber: plan.map(|plan| plan.subscriber.url().to_owned()),
-            dead_letter_sink: plan
-                .and_then(|plan| plan.dead_letter_sink.as_ref())
-                .map(|sink| sink.url().to_owned()),
-            ready: running.is_some(),
-            reason: why.as_ref().map(|why| why.reason),
-            message: why.map(|why| why.message),
+            dead_letter_sink: sink.map(|sink| sink.url().to_owned()),
             paused: state.paused.map(PausedBy::as_str),
-            ordered: plan.map(|plan| plan.ordered),
-            filter: state.filter.clone(),
             delivery: plan.map(|plan| DeliveryView::of(&plan.delivery)),
             breaker: plan.map(|_| books.breaker.as_str()),
             concurrency: plan.map(|_| books.concurrency),
@@ -234,14 +264,39 @@ impl TriggerView {
     }
 }
 
+impl TriggerView {
+    fn of(state: &TriggerState, books: &Books) -> Self {
+        let facts = Facts::of(state, books);
+        Self {
+            namespace: state.name.namespace.clone(),
+            name: state.name.name.clone(),
+            broker: state.hub.name.to_string(),
+            subscriber: facts.subscriber,
+            dead_letter_sink: facts.dead_letter_sink,
+            ready: facts.plan.is_some(),
+            reason: facts.why.as_ref().map(|why| why.reason),
+            message: facts.why.map(|why| why.message),
+            paused: facts.paused,
+            ordered: facts.plan.map(|plan| plan.ordered),
+            filter: state.filter.clone(),
+            delivery: facts.delivery,
+            breaker: facts.breaker,
+            concurrency: facts.concurrency,
+            overflow: facts.overflow,
+            counters: facts.counters,
+        }
+    }
+}
+
 /// Why a trigger at work stands still, if it does.
-fn stalled(books: &TriggerBooks) -> Option<NotReady> {
+fn stalled(books: &TriggerBooks, kind: HubKind) -> Option<NotReady> {
     let events = books.stalled;
+    let (hub, taker) = (kind.as_str(), kind.taker());
     (events > 0).then(|| NotReady {
         reason: "DeadLettersFull",
         message: format!(
-            "{events} events that could not be delivered wait for room among the broker's dead \
-             letters, and the trigger delivers nothing until then: redrive or purge dead letters"
+            "{events} events that could not be delivered wait for room among the {hub}'s dead \
+             letters, and the {taker} delivers nothing until then: redrive or purge dead letters"
         ),
     })
 }
@@ -270,7 +325,7 @@ mod tests {
         let inventory = bench.control.inventory.load();
         let orders = &inventory.triggers[&"default/orders".parse().unwrap()];
         let mut books = Books::default();
-        let of_broker = books.brokers.entry(orders.broker.clone()).or_default();
+        let of_broker = books.hubs.entry(orders.hub.clone()).or_default();
         of_broker.triggers.entry(orders.name.clone()).or_default().stalled = 2;
         let view = TriggerView::of(orders, &books);
         assert_eq!((view.ready, view.reason), (true, Some("DeadLettersFull")));

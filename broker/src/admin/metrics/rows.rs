@@ -9,7 +9,9 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::scrape::{BrokerNumbers, Running, Scrape};
+use channel::HubKind;
+
+use super::scrape::{HubLabel, HubNumbers, Running, Scrape};
 use crate::{control::TriggerBooks, ingress::REFUSAL_STATUSES};
 
 /// One metric and its numbers.
@@ -29,12 +31,14 @@ pub(super) struct Family {
 pub(super) struct Rows<'a> {
     metric: MetricEncoder<'a>,
     labels: &'static [&'static str],
+    /// Of which kind the hub of the next row is: the labels of a channel have names of their own.
+    kind: HubKind,
 }
 
 impl<'a> Rows<'a> {
     /// The rows of `metric`, whose labels are called `labels`.
     pub(super) fn new(metric: MetricEncoder<'a>, labels: &'static [&'static str]) -> Self {
-        Self { metric, labels }
+        Self { metric, labels, kind: HubKind::Broker }
     }
 
     pub(super) fn counter(
@@ -50,7 +54,7 @@ impl<'a> Rows<'a> {
     }
 
     pub(super) fn info(&mut self, values: &[&str]) -> fmt::Result {
-        let labels: Vec<_> = self.labels.iter().copied().zip(values.iter().copied()).collect();
+        let labels = self.labelled(values);
         self.metric.encode_info(&labels)
     }
 
@@ -67,19 +71,42 @@ impl<'a> Rows<'a> {
         value.map_or(Ok(()), |value| self.gauge(&[], value))
     }
 
-    pub(super) fn refusals(&mut self, broker: &str, counts: &[u64]) -> fmt::Result {
+    pub(super) fn refusals(&mut self, hub: &str, counts: &[u64]) -> fmt::Result {
         REFUSAL_STATUSES
             .iter()
             .zip(counts)
-            .try_for_each(|(status, &count)| self.counter(&[broker, &status.to_string()], count))
+            .try_for_each(|(status, &count)| self.counter(&[hub, &status.to_string()], count))
     }
 
-    pub(super) fn of_brokers(
+    /// Says of which kind the hub of the next row is.
+    pub(super) fn of(&mut self, kind: HubKind) {
+        self.kind = kind;
+    }
+
+    pub(super) fn of_hubs(
         &mut self,
         scrape: &Scrape,
-        mut write: impl FnMut(&mut Self, &str, &BrokerNumbers) -> fmt::Result,
+        mut write: impl FnMut(&mut Self, &str, &HubNumbers) -> fmt::Result,
     ) -> fmt::Result {
-        scrape.brokers.iter().try_for_each(|(broker, numbers)| write(self, broker, numbers))
+        scrape.hubs.iter().try_for_each(|(HubLabel { kind, text }, numbers)| {
+            self.kind = *kind;
+            write(self, text, numbers)
+        })
+    }
+
+    /// Those of one kind alone.
+    pub(super) fn of_kind(
+        &mut self,
+        scrape: &Scrape,
+        kind: HubKind,
+        mut write: impl FnMut(&mut Self, &str, &HubNumbers) -> fmt::Result,
+    ) -> fmt::Result {
+        self.of_hubs(
+            scrape,
+            |rows, hub, numbers| {
+                if rows.kind == kind { write(rows, hub, numbers) } else { Ok(()) }
+            },
+        )
     }
 
     pub(super) fn of_running(
@@ -87,8 +114,8 @@ impl<'a> Rows<'a> {
         scrape: &Scrape,
         mut write: impl FnMut(&mut Self, &str, &Running) -> fmt::Result,
     ) -> fmt::Result {
-        self.of_brokers(scrape, |rows, broker, numbers| {
-            numbers.running.as_ref().map_or(Ok(()), |running| write(rows, broker, running))
+        self.of_hubs(scrape, |rows, hub, numbers| {
+            numbers.running.as_ref().map_or(Ok(()), |running| write(rows, hub, running))
         })
     }
 
@@ -98,9 +125,20 @@ impl<'a> Rows<'a> {
         write: fn(&mut Self, &[&str], T) -> fmt::Result,
         number: impl Fn(&TriggerBooks) -> T,
     ) -> fmt::Result {
-        scrape.triggers.iter().try_for_each(|((broker, trigger), books)| {
-            write(self, &[broker, trigger], number(books))
+        scrape.triggers.iter().try_for_each(|((hub, trigger), books)| {
+            self.kind = hub.kind;
+            write(self, &[&hub.text, trigger], number(books))
         })
+    }
+
+    /// The labels of a row with their values.
+    fn labelled<'v>(&self, values: &[&'v str]) -> Vec<(&'static str, &'v str)> {
+        let name = |label| match (self.kind, label) {
+            (HubKind::Channel, "broker") => "channel",
+            (HubKind::Channel, "trigger") => "subscription",
+            (_, label) => label,
+        };
+        self.labels.iter().copied().map(name).zip(values.iter().copied()).collect()
     }
 
     fn row(
@@ -111,7 +149,7 @@ impl<'a> Rows<'a> {
         if values.is_empty() {
             return write(&mut self.metric);
         }
-        let labels: Vec<_> = self.labels.iter().copied().zip(values.iter().copied()).collect();
+        let labels = self.labelled(values);
         write(&mut self.metric.encode_family(&labels)?)
     }
 }

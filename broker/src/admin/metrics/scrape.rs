@@ -5,17 +5,18 @@ use std::{
     time::SystemTime,
 };
 
-use channel::{Depth, Durability, Name};
+use channel::{Depth, Durability, Hub, HubKind, Name};
 use dispatcher::{http::ClientCounters, route::Counts};
 
 use super::process::ProcessUse;
 use crate::{
-    control::{Books, BrokerState, Control, Inventory, TriggerBooks},
+    control::{Books, Control, HubState, Inventory, TriggerBooks},
     ingress::{BoundTally, ConnectionCounts, IngressTally},
     manifest::Severity,
 };
 
-/// Brokers, and triggers, that have metrics of their own: the first ones in the order of their names.
+/// Hubs, and triggers, that have metrics of their own: the first ones in the order of their names,
+/// brokers before channels.
 pub(super) const OWN_MAX: usize = 1000;
 
 /// What all further ones are summed under. No resource is called so: their names have a slash.
@@ -24,6 +25,13 @@ pub(super) const OTHER: &str = "other";
 /// The severities of manifest problems, in the order of [`Scrape::problems`].
 pub(super) const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Note];
 
+/// What the numbers of a hub are shown under: `namespace/name`, or [`OTHER`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HubLabel {
+    pub(super) kind: HubKind,
+    pub(super) text: String,
+}
+
 /// The numbers of one moment.
 #[derive(Debug, Default)]
 pub(super) struct Scrape {
@@ -31,10 +39,10 @@ pub(super) struct Scrape {
     pub(super) workers: usize,
     pub(super) silent_workers: usize,
     pub(super) unrouted: IngressTally,
-    /// By `namespace/name`, or [`OTHER`].
-    pub(super) brokers: BTreeMap<String, BrokerNumbers>,
-    /// By broker and trigger, each `namespace/name` or [`OTHER`].
-    pub(super) triggers: BTreeMap<(String, String), TriggerBooks>,
+    /// By hub.
+    pub(super) hubs: BTreeMap<HubLabel, HubNumbers>,
+    /// By hub and trigger, which is `namespace/name` or [`OTHER`].
+    pub(super) triggers: BTreeMap<(HubLabel, String), TriggerBooks>,
     pub(super) problems: [usize; SEVERITIES.len()],
     pub(super) memory_used: usize,
     pub(super) memory_limit: usize,
@@ -44,9 +52,9 @@ pub(super) struct Scrape {
     pub(super) process: ProcessUse,
 }
 
-/// The numbers of one broker, or of many.
+/// The numbers of one hub, or of many.
 #[derive(Debug, Default)]
-pub(super) struct BrokerNumbers {
+pub(super) struct HubNumbers {
     pub(super) ingress: IngressTally,
     /// Whether it is, or all of them are, at work; `None` for one that is only spoken of.
     pub(super) is_ready: Option<bool>,
@@ -55,11 +63,11 @@ pub(super) struct BrokerNumbers {
     pub(super) channel_up: Option<(&'static str, bool)>,
     pub(super) triggers_ready: usize,
     pub(super) triggers_not_ready: usize,
-    /// `None` for a broker that is not ready. Of many, the numbers are sums.
+    /// `None` for a hub that is not ready. Of many, the numbers are sums.
     pub(super) running: Option<Running>,
 }
 
-/// The numbers of a broker at work.
+/// The numbers of a hub at work.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     /// `None` for many: each may have another.
@@ -100,30 +108,30 @@ impl Scrape {
             }
         }
         let mut labels = Labels::default();
-        for (name, broker) in &inventory.brokers {
-            let numbers = self.brokers.entry(labels.broker(name)).or_default();
-            let is_up = broker.as_ref().is_ok_and(|state| state.down().is_none());
-            let kind = inventory.channels.get(name);
+        for (hub, state) in inventory.hubs() {
+            let numbers = self.hubs.entry(labels.hub(&hub)).or_default();
+            let is_up = state.as_ref().is_ok_and(|state| state.down().is_none());
+            let kind = inventory.kinds.get(&hub);
             let is_first = numbers.is_ready.is_none();
             numbers.channel_up = kind.filter(|_| is_first).map(|&kind| (kind, is_up));
             numbers.is_ready = Some(is_up && numbers.is_ready.unwrap_or(true));
-            if let Ok(state) = broker {
+            if let Ok(state) = state {
                 numbers.running = Some(Running::of(state, numbers.running.take()));
             }
         }
-        for trigger in inventory.triggers.values() {
-            let numbers = self.brokers.entry(labels.broker(&trigger.broker)).or_default();
+        for trigger in inventory.all_takers() {
+            let numbers = self.hubs.entry(labels.hub(&trigger.hub)).or_default();
             match trigger.running {
                 Ok(_) => numbers.triggers_ready += 1,
                 Err(_) => numbers.triggers_not_ready += 1,
             }
         }
-        for (name, books) in books.brokers {
-            let broker = labels.broker(&name);
-            self.brokers.entry(broker.clone()).or_default().ingress.add(&books.ingress);
+        for (hub, books) in books.hubs {
+            let hub = labels.hub(&hub);
+            self.hubs.entry(hub.clone()).or_default().ingress.add(&books.ingress);
             for (name, books) in books.triggers {
-                let trigger = labels.trigger(&broker, &name);
-                add(self.triggers.entry((broker.clone(), trigger)).or_default(), &books);
+                let trigger = labels.trigger(&hub, &name);
+                add(self.triggers.entry((hub.clone(), trigger)).or_default(), &books);
             }
         }
         self
@@ -133,20 +141,21 @@ impl Scrape {
 /// Gives the first resources a label of their own, and all further ones the same.
 #[derive(Debug, Default)]
 struct Labels {
-    brokers: BTreeSet<Name>,
+    hubs: BTreeSet<Hub>,
     triggers: usize,
 }
 
 impl Labels {
-    fn broker(&mut self, name: &Name) -> String {
-        let has_own = self.brokers.contains(name)
-            || (self.brokers.len() < OWN_MAX && self.brokers.insert(name.clone()));
-        if has_own { name.to_string() } else { OTHER.to_owned() }
+    fn hub(&mut self, hub: &Hub) -> HubLabel {
+        let has_own =
+            self.hubs.contains(hub) || (self.hubs.len() < OWN_MAX && self.hubs.insert(hub.clone()));
+        let text = if has_own { hub.name.to_string() } else { OTHER.to_owned() };
+        HubLabel { kind: hub.kind, text }
     }
 
     /// Asked once for each trigger.
-    fn trigger(&mut self, broker: &str, name: &Name) -> String {
-        if broker == OTHER || self.triggers == OWN_MAX {
+    fn trigger(&mut self, hub: &HubLabel, name: &Name) -> String {
+        if hub.text == OTHER || self.triggers == OWN_MAX {
             return OTHER.to_owned();
         }
         self.triggers += 1;
@@ -155,8 +164,8 @@ impl Labels {
 }
 
 impl Running {
-    /// The numbers of a broker, added to those of others under the same label.
-    fn of(state: &BrokerState, others: Option<Self>) -> Self {
+    /// The numbers of a hub, added to those of others under the same label.
+    fn of(state: &HubState, others: Option<Self>) -> Self {
         let durability = state.channel.durability();
         let channel = others.is_none().then(|| (state.channel.kind(), durability));
         let mut sum = Self { channel, ..others.unwrap_or_default() };

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use channel::Budget;
+use channel::{Budget, Hub, HubKind};
 use dispatcher::Reason;
 
 use super::{
     super::fixture::{Bench, broker, name, trigger},
     encode,
-    scrape::{OTHER, OWN_MAX, Scrape},
+    scrape::{HubLabel, OTHER, OWN_MAX, Scrape},
     table,
 };
 use crate::control::{
-    Books, BreakerState, BrokerBooks, Inventory, NotReady, TriggerBooks, TriggerState,
+    Books, BreakerState, HubBooks, Inventory, NotReady, TriggerBooks, TriggerState,
 };
 use crate::ingress::Bound;
 
@@ -101,8 +101,13 @@ fn books() -> TriggerBooks {
     books
 }
 
+/// The label of a broker's numbers.
+fn label(text: &str) -> HubLabel {
+    HubLabel { kind: HubKind::Broker, text: text.to_owned() }
+}
+
 fn one_broker(books: TriggerBooks) -> Books {
-    let mut of_broker = BrokerBooks::default();
+    let mut of_broker = HubBooks::default();
     of_broker.ingress.accepted = 100;
     of_broker.ingress.refused[9] = 7;
     of_broker.triggers.insert(name("default/orders"), books);
@@ -110,7 +115,7 @@ fn one_broker(books: TriggerBooks) -> Books {
     all.unrouted.refused[1] = 5;
     all.bounds.count(Bound::JsonDepth);
     all.client.waited = 6;
-    all.brokers.insert(name("default/default"), of_broker);
+    all.hubs.insert(Hub::broker(name("default/default")), of_broker);
     all
 }
 
@@ -215,20 +220,20 @@ fn counts_are_shown_under_their_labels() {
 fn many_resources_are_summed_under_one_label() {
     let mut all = Books::default();
     for number in 0..OWN_MAX + 500 {
-        let mut of_broker = BrokerBooks::default();
+        let mut of_broker = HubBooks::default();
         of_broker.ingress.accepted = 1;
         if number < 3 {
             let triggers =
                 (0..400).map(|trigger| (name(&format!("t/{number}-{trigger:03}")), books()));
             of_broker.triggers.extend(triggers);
         }
-        all.brokers.insert(name(&format!("b/{number:04}")), of_broker);
+        all.hubs.insert(Hub::broker(name(&format!("b/{number:04}"))), of_broker);
     }
     let scrape = Scrape::default().with(all, &Inventory::default());
-    assert_eq!(scrape.brokers.len(), OWN_MAX + 1);
-    assert_eq!(scrape.brokers[OTHER].ingress.accepted, 500);
+    assert_eq!(scrape.hubs.len(), OWN_MAX + 1);
+    assert_eq!(scrape.hubs[&label(OTHER)].ingress.accepted, 500);
     assert_eq!(scrape.triggers.len(), OWN_MAX + 1);
-    let other = &scrape.triggers[&("b/0002".to_owned(), OTHER.to_owned())];
+    let other = &scrape.triggers[&(label("b/0002"), OTHER.to_owned())];
     assert_eq!((other.tally.matched, other.dead, other.concurrency), (20_000, 600, 8));
     parse(&encode(scrape).unwrap());
 }
@@ -243,11 +248,11 @@ fn a_broker_that_shares_its_label_is_counted_with_the_others() {
         inventory.brokers.insert(name(&broker_name), Ok(state));
         let running = Err(NotReady { reason: "X", message: String::new() });
         let trigger = name(&format!("t/{number:04}"));
-        let broker = name(&broker_name);
+        let hub = Hub::broker(name(&broker_name));
         let filter = serde_json::Value::Null;
         let state = TriggerState {
             name: trigger.clone(),
-            broker,
+            hub,
             filter,
             running,
             unresolved: None,
@@ -257,7 +262,7 @@ fn a_broker_that_shares_its_label_is_counted_with_the_others() {
         inventory.triggers.insert(trigger, state);
     }
     let scrape = Scrape::default().with(Books::default(), &inventory);
-    let other = &scrape.brokers[OTHER];
+    let other = &scrape.hubs[&label(OTHER)];
     assert_eq!((other.triggers_ready, other.triggers_not_ready), (0, 2));
     let running = other.running.as_ref().unwrap();
     assert_eq!((running.routes.triggers, running.channel), (2, None));
@@ -268,7 +273,7 @@ fn a_broker_that_shares_its_label_is_counted_with_the_others() {
 fn a_label_value_cannot_break_its_line() {
     let mut all = Books::default();
     let strange = channel::Name::new("a", "b\"},x{\\\n");
-    all.brokers.insert(strange, BrokerBooks::default());
+    all.hubs.insert(Hub::broker(strange), HubBooks::default());
     let text = encode(Scrape::default().with(all, &Inventory::default())).unwrap();
     parse(&text);
     assert!(text.contains(r#"{broker="a/b\"},x{\\\n"}"#), "{text}");

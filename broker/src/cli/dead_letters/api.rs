@@ -49,8 +49,11 @@ pub(super) struct Page {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Item {
     pub(super) id: String,
-    pub(super) broker: String,
-    pub(super) trigger: String,
+    pub(super) broker: Option<String>,
+    pub(super) trigger: Option<String>,
+    /// In place of the two for what a channel accepted.
+    pub(super) channel: Option<String>,
+    pub(super) subscription: Option<String>,
     pub(super) destination: Option<String>,
     pub(super) reason: String,
     pub(super) failed_at: String,

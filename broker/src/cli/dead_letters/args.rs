@@ -41,7 +41,7 @@ pub(super) enum Action {
         #[arg(value_parser = parse_id)]
         id: String,
     },
-    /// Send dead letters again, each to the trigger that failed
+    /// Send dead letters again, each to the trigger or subscription that failed
     Redrive(SelectArgs),
     /// Drop dead letters for good
     Purge(PurgeArgs),
@@ -73,12 +73,12 @@ pub(super) struct PurgeArgs {
 pub(super) struct SelectArgs {
     /// Dead letters by id
     #[arg(value_name = "ID", value_parser = parse_id)]
-    #[arg(conflicts_with_all = ["all", "trigger", "broker", "reason", "since", "until"])]
+    #[arg(conflicts_with_all = ["all", "trigger", "broker", "subscription", "channel", "reason", "since", "until"])]
     ids: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All dead letters of all triggers
-    #[arg(long, conflicts_with_all = ["trigger", "broker", "reason", "since", "until"])]
+    /// All dead letters of all triggers and subscriptions
+    #[arg(long, conflicts_with_all = ["trigger", "broker", "subscription", "channel", "reason", "since", "until"])]
     all: bool,
 }
 
@@ -90,6 +90,12 @@ pub(super) struct FilterArgs {
     /// Only those of this broker
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
     broker: Option<String>,
+    /// Only those of this subscription
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
+    subscription: Option<String>,
+    /// Only those of this channel
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_name)]
+    channel: Option<String>,
     /// Only those that died of this
     #[arg(long, value_enum)]
     reason: Option<Reason>,
@@ -167,6 +173,8 @@ impl FilterArgs {
         let filters = [
             ("trigger", self.trigger),
             ("broker", self.broker),
+            ("subscription", self.subscription),
+            ("channel", self.channel),
             ("reason", reason),
             ("since", self.since.map(moment).transpose()?),
             ("until", self.until.map(moment).transpose()?),

@@ -42,7 +42,7 @@ fn row(item: &Item) -> Vec<String> {
     let brief: Brief = serde_json::from_str(item.event.get()).unwrap_or_default();
     vec![
         item.id.clone(),
-        item.trigger.clone(),
+        item.trigger.as_ref().or(item.subscription.as_ref()).cloned().unwrap_or_default(),
         item.reason.clone(),
         item.attempts.to_string(),
         short(&outcome(item.last_status, item.last_error.as_deref())),
@@ -85,8 +85,17 @@ fn facts(out: &mut String, item: &Item) -> fmt::Result {
     let bold = paint::HEAD;
     writeln!(out, "{bold}Dead letter {}{bold:#}", escape(&item.id, false))?;
     let mut fact = |name: &str, text: &str| writeln!(out, "  {name}: {}", escape(text, false));
-    fact("trigger", &item.trigger)?;
-    fact("broker", &item.broker)?;
+    let names = [
+        ("trigger", &item.trigger),
+        ("broker", &item.broker),
+        ("subscription", &item.subscription),
+        ("channel", &item.channel),
+    ];
+    for (name, value) in names {
+        if let Some(value) = value {
+            fact(name, value)?;
+        }
+    }
     if let Some(destination) = &item.destination {
         fact("destination", destination)?;
     }

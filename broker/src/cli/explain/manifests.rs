@@ -10,10 +10,11 @@ use super::{
 use crate::{
     config,
     control::{NotReady, PausedBy, SinkFrom},
-    controller::{Wanted, address_of, found},
+    controller::{OfHub, Wanted, address_of, found},
     display::escape,
     explain::{Explained, Subject},
     manifest::{self, Resource, Resources, Snapshot, broker_of},
+    spec::ChannelKind,
 };
 
 /// Names that are offered in place of one that is not there.
@@ -97,9 +98,9 @@ impl<'a> Asked<'a> {
     ) -> Option<Self> {
         let broker = broker_of(name, &resource.spec)?;
         let filter = Filter::compile(resource.spec.filter.as_ref(), &resource.spec.filters).ok()?;
-        let wanted = Wanted { name, resource, broker: broker.clone() };
-        let of_broker = resources.brokers.get(&broker);
-        let sink_from = wanted.sink(of_broker.map(|it| &it.spec)).map(|(_, from)| from);
+        let wanted = Wanted::trigger(name, resource)?;
+        let of_broker = resources.brokers.get(&broker).map(|resource| OfHub::broker(resource));
+        let sink_from = wanted.sink(of_broker).map(|(_, from)| from);
         let plan = match of_broker {
             None => Err(wanted.homeless()),
             Some(of_broker) => wanted
@@ -122,12 +123,10 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The address of a broker that these manifests define.
+/// The address of a broker or a channel that these manifests define.
 fn here(reference: &Reference, resources: &Resources) -> Option<Target> {
-    let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
-    let is_here =
-        reference.kind.as_deref() == Some("Broker") && resources.brokers.contains_key(&name);
-    if is_here { address_of(config::LISTEN.parse().ok()?, &name) } else { None }
+    let hub = resources.find(reference, ChannelKind::Disk)?;
+    address_of(config::LISTEN.parse().ok()?, &hub)
 }
 
 #[cfg(test)]

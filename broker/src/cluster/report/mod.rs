@@ -166,7 +166,7 @@ impl Reporter {
     fn look(&self, inventory: &Arc<Inventory>) -> Looked {
         let brokers = inventory.brokers.iter();
         let is_down = |state: &Result<_, _>| {
-            state.as_ref().is_ok_and(|state: &crate::control::BrokerState| state.down().is_some())
+            state.as_ref().is_ok_and(|state: &crate::control::HubState| state.down().is_some())
         };
         Looked {
             inventory: Arc::as_ptr(inventory).addr(),
@@ -265,7 +265,9 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
-        Kind::ConfigMap | Kind::Secret => return None,
+        Kind::Channel | Kind::Backing(_) | Kind::Subscription | Kind::ConfigMap | Kind::Secret => {
+            return None;
+        }
     };
     if view.is_waiting.take() {
         // Once it is known that is a change, and there is something to tell.

@@ -57,7 +57,7 @@ pub(super) fn status(view: &View<'_>, name: &Name, broker: &Name) -> Option<Trig
             delivery.and_then(|delivery| delivery.dead_letter_sink.clone())
         };
         let sink = match state.and_then(|state| state.sink_from) {
-            Some(SinkFrom::Broker) => {
+            Some(SinkFrom::Hub(_)) => {
                 (sink_of(of_broker.and_then(|it| it.spec.delivery.as_ref())), broker)
             }
             _ => (sink_of(resource.spec.delivery.as_ref()), name),

@@ -94,6 +94,7 @@ channel:
 kafka:
   bootstrapServers: kafka-1:9092,kafka-2:9092
   topicTemplate: catchment-broker-{namespace}.{name}
+  channelTopicTemplate: catchment-channel-{namespace}.{name}
   replicationFactor: 1
   numPartitions: 10
   tls: {enabled: true, caFile: ca.pem, certFile: cert.pem, keyFile: key.pem}
@@ -179,6 +180,11 @@ fn a_server_that_cannot_be_reached_so_is_named_by_its_field() {
         ("kafka: {bootstrapServers: 'a:1,'}", "kafka.bootstrapServers: must be host:port"),
         ("kafka: {topicTemplate: '{name}'}", "kafka.topicTemplate: must have {namespace}"),
         ("kafka: {topicTemplate: '{namespace}/{name}'}", "kafka.topicTemplate: must be letters"),
+        ("kafka: {channelTopicTemplate: '{name}'}", "kafka.channelTopicTemplate: must have"),
+        (
+            "kafka: {channelTopicTemplate: 'catchment-broker-{namespace}.{name}'}",
+            "kafka.channelTopicTemplate: must differ from kafka.topicTemplate",
+        ),
         ("kafka: {replicationFactor: 0}", "kafka.replicationFactor: must be from 1 to 32767"),
         ("kafka: {numPartitions: 0}", "kafka.numPartitions: must be from 1 to 10000"),
         ("kafka: {publishTimeout: PT0S}", "kafka.publishTimeout: must be more than zero"),

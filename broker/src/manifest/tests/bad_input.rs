@@ -177,7 +177,8 @@ fn a_name_is_required_and_follows_dns() {
 
 #[test]
 fn a_kind_that_is_not_read_is_told_apart() {
-    let supported = "supported: Broker, Trigger, ConfigMap, Secret";
+    let supported = "supported: Broker, Trigger, Channel, InMemoryChannel, DiskChannel, \
+                     KafkaChannel, NatsJetStreamChannel, Subscription, ConfigMap, Secret";
     let cases = [
         (
             "eventing.knative.dev/v1",

@@ -47,10 +47,10 @@ fn a_config_map_chooses_the_channel() {
     let broker = broker_with_config("b", "name: channel");
     let loaded = load(&[("b.yaml", &broker), ("c.yaml", CHANNEL)]);
     assert_eq!(loaded.problems, []);
-    let name = channel::Name::new("default", "b");
-    assert_eq!(loaded.resources.channels[&name], ChannelChoice::InMemory);
+    let hub = channel::Hub::broker(channel::Name::new("default", "b"));
+    assert_eq!(loaded.resources.choices[&hub], ChannelChoice::InMemory);
     let loaded = load(&[("b.yaml", &super::broker("b"))]);
-    assert_eq!(loaded.resources.channels[&name], ChannelChoice::Default);
+    assert_eq!(loaded.resources.choices[&hub], ChannelChoice::Default);
 }
 
 #[test]

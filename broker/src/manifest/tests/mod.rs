@@ -11,6 +11,7 @@ use super::{
 };
 
 mod bad_input;
+mod channels;
 mod filters;
 mod linked;
 mod read;
@@ -51,9 +52,12 @@ fn linked(files: &[(&str, &str)]) -> Vec<String> {
 fn names(resources: &Resources) -> Vec<String> {
     let brokers = resources.brokers.keys().map(|name| format!("Broker {name}"));
     let triggers = resources.triggers.keys().map(|name| format!("Trigger {name}"));
+    let channels = resources.channels.keys().map(|name| format!("Channel {name}"));
+    let subscriptions = resources.subscriptions.keys().map(|name| format!("Subscription {name}"));
     let config_maps = resources.config_maps.keys().map(|name| format!("ConfigMap {name}"));
     let secrets = resources.secrets.keys().map(|name| format!("Secret {name}"));
-    brokers.chain(triggers).chain(config_maps).chain(secrets).collect()
+    let of_channels = channels.chain(subscriptions);
+    brokers.chain(triggers).chain(of_channels).chain(config_maps).chain(secrets).collect()
 }
 
 /// A broker of this name.

@@ -168,8 +168,8 @@ fn a_broker_whose_channel_is_taken_away_keeps_the_one_it_has() {
     let mut state = State::default();
     state.apply(scan(&[("b.yaml", &broker), ("c.yaml", &config_map("InMemoryChannel"))]), at(1));
     assert_eq!(told(&state), []);
-    let channels = state.snapshot().resources.channels.clone();
+    let choices = state.snapshot().resources.choices.clone();
     state.apply(scan(&[("b.yaml", &broker), ("c.yaml", &config_map("KafkaChanel"))]), at(2));
-    assert_eq!(state.snapshot().resources.channels, channels);
+    assert_eq!(state.snapshot().resources.choices, choices);
     assert!(state.snapshot().has_errors());
 }

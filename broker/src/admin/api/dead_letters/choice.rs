@@ -1,16 +1,16 @@
-//! Which dead letters a request is about, over all brokers.
+//! Which dead letters a request is about, over all hubs.
 
 use std::collections::{BTreeSet, HashMap};
 
 use axum::http::StatusCode;
-use channel::Name;
+use channel::{Hub, HubKind};
 use dispatcher::Selection;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
     super::super::request::{self, Params, invalid},
-    BrokerState, Id, Inventory, Problem,
+    HubState, Id, Inventory, Problem,
 };
 
 /// Most ids in one request.
@@ -29,6 +29,10 @@ pub(super) struct ChoiceBody {
     trigger: Option<String>,
     /// Those of this broker, as `namespace/name`.
     broker: Option<String>,
+    /// Those of this subscription, as `namespace/name`.
+    subscription: Option<String>,
+    /// Those of this channel, as `namespace/name`.
+    channel: Option<String>,
     /// Those for this reason: `exhausted`, `refused`, `aged`, `overflow`, `loop` or `reply`.
     reason: Option<String>,
     /// Those that failed at or after this time, in RFC 3339.
@@ -37,11 +41,21 @@ pub(super) struct ChoiceBody {
     until: Option<String>,
 }
 
+/// Which hubs a filter lets through.
+#[derive(Debug)]
+enum Wanted {
+    /// Those of one kind.
+    Kind(HubKind),
+    /// One.
+    One(Hub),
+}
+
 /// Which dead letters are meant.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
-    broker: Option<Name>,
-    ids: Option<HashMap<Name, BTreeSet<u64>>>,
+    /// What the hub must be, each.
+    hubs: Vec<Wanted>,
+    ids: Option<HashMap<Hub, BTreeSet<u64>>>,
     selection: Selection,
 }
 
@@ -60,6 +74,8 @@ impl Choice {
         let filters = [
             ("trigger", &body.trigger),
             ("broker", &body.broker),
+            ("subscription", &body.subscription),
+            ("channel", &body.channel),
             ("reason", &body.reason),
             ("since", &body.since),
             ("until", &body.until),
@@ -86,43 +102,60 @@ impl Choice {
 
     fn filters<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Problem> {
         let read = Reader(value);
+        let mut hubs = Vec::new();
+        for kind in HubKind::ALL {
+            let of_kind = |name| Wanted::One(Hub { kind, name });
+            hubs.extend(read.get(kind.as_str(), request::name)?.map(of_kind));
+        }
+        let mut taker = None;
+        for kind in HubKind::ALL {
+            if let Some(name) = read.get(kind.taker(), request::name)? {
+                hubs.push(Wanted::Kind(kind));
+                taker = Some(name);
+            }
+        }
         let selection = Selection {
             ids: None,
-            trigger: read.get("trigger", request::name)?,
+            trigger: taker,
             reason: read.get("reason", request::reason)?,
             since: read.get("since", request::time)?,
             until: read.get("until", request::time)?,
         };
-        Ok(Self { broker: read.get("broker", request::name)?, ids: None, selection })
+        Ok(Self { hubs, ids: None, selection })
     }
 
     fn of_ids(ids: &[String]) -> Result<Self, Problem> {
         if ids.len() > IDS_MAX {
             return Err(invalid("ids", &format!("must not be more than {IDS_MAX}")));
         }
-        let mut by_broker: HashMap<Name, BTreeSet<u64>> = HashMap::new();
+        let mut by_hub: HashMap<Hub, BTreeSet<u64>> = HashMap::new();
         // What is no id cannot be kept, as an id that nobody gave out.
         for id in ids.iter().filter_map(|id| id.parse::<Id>().ok()) {
-            by_broker.entry(id.broker).or_default().insert(id.number);
+            by_hub.entry(id.hub).or_default().insert(id.number);
         }
-        Ok(Self { ids: Some(by_broker), ..Self::default() })
+        Ok(Self { ids: Some(by_hub), ..Self::default() })
     }
 
-    /// The brokers that may keep some of them, in the order of their names, and which of each.
-    pub(super) fn brokers<'a>(
+    /// The hubs that may keep some of them, brokers first and in the order of their names, and which of
+    /// each.
+    pub(super) fn hubs<'a>(
         &self,
         inventory: &'a Inventory,
-    ) -> impl Iterator<Item = (&'a BrokerState, Selection)> {
-        inventory.brokers.iter().filter_map(|(name, broker)| {
-            let broker = broker.as_ref().ok()?;
-            if self.broker.as_ref().is_some_and(|wanted| wanted != name) {
+    ) -> impl Iterator<Item = (&'a HubState, Selection)> {
+        inventory.hubs().filter_map(|(hub, state)| {
+            let state = state.as_ref().ok()?;
+            let is_wanted = |wanted: &Wanted| match wanted {
+                Wanted::Kind(kind) => *kind == hub.kind,
+                Wanted::One(one) => *one == hub,
+            };
+            if !self.hubs.iter().all(is_wanted) {
                 return None;
             }
             let mut selection = self.selection.clone();
             if let Some(ids) = &self.ids {
-                selection.ids = Some(ids.get(name)?.clone());
+                selection.ids = Some(ids.get(&hub)?.clone());
             }
-            Some((broker, selection))
+            Some((state, selection))
         })
     }
 }

@@ -2,19 +2,23 @@
 
 use std::{fmt, str::FromStr};
 
-use channel::Name;
+use channel::{Hub, HubKind, Name};
 
-/// `namespace.broker.number`, since a broker numbers only its own dead letters.
+/// `namespace.broker.number`, since a broker numbers only its own dead letters; before those of a
+/// channel stands `channels:`.
 ///
-/// It can be read back because a namespace has no dot in it and a number has none either; a
-/// broker's name may. To clients it is one word without structure.
+/// It can be read back because a namespace has no dot or colon in it and a number has none either; a
+/// hub's name may have dots. To clients it is one word without structure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Id {
-    /// The broker that keeps it.
-    pub(super) broker: Name,
+    /// The hub that keeps it.
+    pub(super) hub: Hub,
     /// Its number there, from 1.
     pub(super) number: u64,
 }
+
+/// What the ids of a channel's dead letters begin with.
+const CHANNELS: &str = "channels:";
 
 /// What is wrong with a text that is no [`Id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +27,11 @@ pub(super) struct NoId;
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.broker.namespace, self.broker.name, self.number)
+        let Hub { kind, name } = &self.hub;
+        if *kind == HubKind::Channel {
+            f.write_str(CHANNELS)?;
+        }
+        write!(f, "{}.{}.{}", name.namespace, name.name, self.number)
     }
 }
 
@@ -31,14 +39,18 @@ impl FromStr for Id {
     type Err = NoId;
 
     fn from_str(text: &str) -> Result<Self, NoId> {
-        let (broker, number) = text.rsplit_once('.').ok_or(NoId)?;
-        let (namespace, name) = broker.split_once('.').ok_or(NoId)?;
+        let (kind, text) = match text.strip_prefix(CHANNELS) {
+            Some(text) => (HubKind::Channel, text),
+            None => (HubKind::Broker, text),
+        };
+        let (hub, number) = text.rsplit_once('.').ok_or(NoId)?;
+        let (namespace, name) = hub.split_once('.').ok_or(NoId)?;
         let is_written_so = number.bytes().all(|byte| byte.is_ascii_digit());
         if namespace.is_empty() || name.is_empty() || !is_written_so {
             return Err(NoId);
         }
         let number = number.parse().map_err(|_| NoId)?;
-        Ok(Self { broker: Name::new(namespace, name), number })
+        Ok(Self { hub: Hub { kind, name: Name::new(namespace, name) }, number })
     }
 }
 
@@ -47,10 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_read_back_whatever_the_broker_is_called() {
+    fn an_id_is_read_back_whatever_the_hub_is_called() {
         for (namespace, name) in [("default", "default"), ("a", "b.c"), ("a-1", "1.2.3")] {
-            let id = Id { broker: Name::new(namespace, name), number: 42 };
-            assert_eq!(id.to_string().parse(), Ok(id));
+            for kind in HubKind::ALL {
+                let id = Id { hub: Hub { kind, name: Name::new(namespace, name) }, number: 42 };
+                assert_eq!(id.to_string().parse(), Ok(id));
+            }
         }
     }
 

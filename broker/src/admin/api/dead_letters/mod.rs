@@ -23,7 +23,7 @@ use super::super::{
     request::{self, Params},
 };
 use crate::{
-    control::{BrokerState, Inventory},
+    control::{HubState, Inventory},
     ingress::Problem,
 };
 use choice::{Choice, ChoiceBody};
@@ -40,7 +40,7 @@ const PAGE_MAX: usize = 1000;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = DeadLetterPage)]
 pub(crate) struct PageView {
-    /// By broker, and of each broker the oldest first.
+    /// By hub, brokers before channels, and of each the oldest first.
     items: Vec<LetterView>,
     /// How many there are with these filters, on all pages.
     total: usize,
@@ -82,6 +82,8 @@ pub(crate) struct Purged {
     params(
         ("trigger" = Option<String>, Query, description = "only those of this trigger, as namespace/name"),
         ("broker" = Option<String>, Query, description = "only those of this broker, as namespace/name"),
+        ("subscription" = Option<String>, Query, description = "only those of this subscription, as namespace/name"),
+        ("channel" = Option<String>, Query, description = "only those of this channel, as namespace/name"),
         ("reason" = Option<String>, Query, description = "only those for this reason: exhausted, refused, aged, overflow, loop or reply"),
         ("since" = Option<String>, Query, description = "only those that failed at or after this RFC 3339 time"),
         ("until" = Option<String>, Query, description = "only those that failed before this RFC 3339 time"),
@@ -99,7 +101,17 @@ pub(crate) async fn list(
 ) -> Result<Json<PageView>, Problem> {
     let params = Params::read(
         uri.query(),
-        &["trigger", "broker", "reason", "since", "until", "limit", "after"],
+        &[
+            "trigger",
+            "broker",
+            "subscription",
+            "channel",
+            "reason",
+            "since",
+            "until",
+            "limit",
+            "after",
+        ],
     )?;
     let choice = Choice::of_query(&params)?;
     let limit = params.get("limit", page_limit)?.unwrap_or(PAGE_DEFAULT);
@@ -112,18 +124,19 @@ fn page_limit(text: &str) -> Result<usize, String> {
     limit.ok_or_else(|| format!("must be a number from 1 to {PAGE_MAX}"))
 }
 
-/// At most `limit` dead letters, those after `after` only. A page may begin within one broker and
+/// At most `limit` dead letters, those after `after` only. A page may begin within one hub and
 /// end within another.
 fn page(inventory: &Inventory, choice: &Choice, limit: usize, after: Option<&Id>) -> PageView {
     let mut items: Vec<LetterView> = Vec::new();
     let (mut total, mut has_more) = (0, false);
-    for (broker, selection) in choice.brokers(inventory) {
+    for (state, selection) in choice.hubs(inventory) {
+        let hub = &state.fanout.hub;
         let start = match after {
-            Some(after) if after.broker > broker.fanout.name => u64::MAX,
-            Some(after) if after.broker == broker.fanout.name => after.number,
+            Some(after) if after.hub > *hub => u64::MAX,
+            Some(after) if after.hub == *hub => after.number,
             _ => 0,
         };
-        let store = &broker.fanout.dead_letters;
+        let store = &state.fanout.dead_letters;
         // One more than fits tells whether there is another page.
         let room = limit - items.len();
         let page = store.list(&selection, start, room + 1);
@@ -155,8 +168,8 @@ pub(crate) async fn show(
     let Path(id) = path.map_err(|_| absent())?;
     let id: Id = id.parse().map_err(|_| absent())?;
     let inventory = admin.control.inventory.load();
-    let Some(Ok(broker)) = inventory.brokers.get(&id.broker) else { return Err(absent()) };
-    let store = &broker.fanout.dead_letters;
+    let Some(Ok(state)) = inventory.hub(&id.hub) else { return Err(absent()) };
+    let store = &state.fanout.dead_letters;
     let letter = store.get(id.number).ok_or_else(absent)?;
     Ok(Json(WholeLetterView::of(&letter, store)))
 }
@@ -180,17 +193,17 @@ pub(crate) async fn redrive(
 ) -> Result<Json<Redriven>, Problem> {
     let choice = Choice::of_body(request::json(request).await?)?;
     let inventory = admin.control.inventory.load_full();
-    let of_brokers = choice.brokers(&inventory).map(|(broker, selection)| {
-        let (control, name) = (&admin.control, &broker.fanout.name);
+    let of_hubs = choice.hubs(&inventory).map(|(state, selection)| {
+        let (control, hub) = (&admin.control, &state.fanout.hub);
         async move {
-            let count = control.redrive(name, &selection).await;
-            tracing::info!(broker = %name, count, choice = ?selection, "dead letters were redriven");
+            let count = control.redrive(hub, &selection).await;
+            tracing::info!(%hub, count, choice = ?selection, "dead letters were redriven");
             count
         }
     });
-    let redriven = join_all(of_brokers).await.into_iter().sum();
+    let redriven = join_all(of_hubs).await.into_iter().sum();
     let without_trigger =
-        choice.brokers(&inventory).map(|(broker, chosen)| broker.without_trigger(&chosen)).sum();
+        choice.hubs(&inventory).map(|(state, chosen)| state.without_trigger(&chosen)).sum();
     Ok(Json(Redriven { redriven, without_trigger }))
 }
 
@@ -214,10 +227,10 @@ pub(crate) async fn purge(
     let choice = Choice::of_body(request::json(request).await?)?;
     let mut purged = 0;
     let inventory = admin.control.inventory.load_full();
-    for (broker, selection) in choice.brokers(&inventory) {
-        let count = broker.fanout.dead_letters.purge(&selection).await;
-        let name = &broker.fanout.name;
-        tracing::info!(broker = %name, count, choice = ?selection, "dead letters were purged");
+    for (state, selection) in choice.hubs(&inventory) {
+        let count = state.fanout.dead_letters.purge(&selection).await;
+        let hub = &state.fanout.hub;
+        tracing::info!(%hub, count, choice = ?selection, "dead letters were purged");
         purged += count;
     }
     Ok(Json(Purged { purged }))

@@ -92,7 +92,7 @@ async fn a_letter_is_shown_briefly_and_whole() {
     let brief = &bench.get(LIST).await.json()["items"][1];
     let expected = json!({
         "id": "default.default.2", "broker": "default/default", "trigger": "default/orders",
-        "destination": "http://127.0.0.1:9/", "reason": "refused",
+        "channel": null, "subscription": null, "destination": "http://127.0.0.1:9/", "reason": "refused",
         "failedAt": "2026-01-31T12:01:00Z", "attempts": 0, "lastStatus": null,
         "lastError": "it waited 86400 s",
         "sink": {"url": "http://127.0.0.1:10/", "status": "pending", "attempts": 0},

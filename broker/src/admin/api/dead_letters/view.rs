@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use channel::{Attributes as _, Event, binding::json};
+use channel::{Attributes as _, Event, HubKind, Name, binding::json};
 use dispatcher::{Attempt, DeadLetter, DeadLetters, SinkState};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -41,10 +41,14 @@ pub(crate) struct WholeLetterView {
 struct Facts {
     /// Never given twice by this process.
     id: String,
-    /// The broker that accepted the event, as `namespace/name`.
-    broker: String,
-    /// The trigger that wanted it, as `namespace/name`.
-    trigger: String,
+    /// The broker that accepted the event, as `namespace/name`; null when a channel did.
+    broker: Option<String>,
+    /// The trigger that wanted it, as `namespace/name`; null when a subscription did.
+    trigger: Option<String>,
+    /// The channel that accepted the event, as `namespace/name`; null when a broker did.
+    channel: Option<String>,
+    /// The subscription that wanted it, as `namespace/name`; null when a trigger did.
+    subscription: Option<String>,
     /// Where it should have gone.
     destination: String,
     /// Why it did not.
@@ -131,14 +135,17 @@ impl WholeLetterView {
 
 impl Facts {
     fn of(letter: &DeadLetter, store: &DeadLetters) -> Self {
-        let id = Id { broker: letter.broker.clone(), number: letter.id };
+        let id = Id { hub: letter.hub.clone(), number: letter.id };
+        let of = |kind, name: &Name| (letter.hub.kind == kind).then(|| name.to_string());
         let last = letter.attempts.last();
         let error = letter.detail.as_ref().or(last.and_then(|attempt| attempt.error.as_ref()));
         let sink = store.sink_state(letter.id).or_else(|| letter.sink.clone());
         Self {
             id: id.to_string(),
-            broker: letter.broker.to_string(),
-            trigger: letter.trigger.to_string(),
+            broker: of(HubKind::Broker, &letter.hub.name),
+            trigger: of(HubKind::Broker, &letter.trigger),
+            channel: of(HubKind::Channel, &letter.hub.name),
+            subscription: of(HubKind::Channel, &letter.trigger),
             destination: letter.destination.clone(),
             reason: letter.reason.as_str(),
             failed_at: text(letter.failed_at),

@@ -1,5 +1,6 @@
 //! What each broker takes in and holds.
 
+use channel::HubKind;
 use prometheus_client::{
     metrics::MetricType::{Counter, Gauge, Info},
     registry::Unit,
@@ -7,7 +8,7 @@ use prometheus_client::{
 
 use super::{super::rows::Family, BROKER};
 
-pub(super) static FAMILIES: [Family; 14] = [
+pub(super) static FAMILIES: [Family; 16] = [
     Family {
         name: "catchment_events_accepted",
         unit: None,
@@ -15,7 +16,7 @@ pub(super) static FAMILIES: [Family; 14] = [
         labels: BROKER,
         help: "Events answered 202",
         rows: |scrape, rows| {
-            rows.of_brokers(scrape, |rows, broker, numbers| {
+            rows.of_hubs(scrape, |rows, broker, numbers| {
                 rows.counter(&[broker], numbers.ingress.accepted)
             })
         },
@@ -29,7 +30,7 @@ pub(super) static FAMILIES: [Family; 14] = [
                none that exists. 503 is a full channel or memory limit, 413, 414 and 431 a size limit",
         rows: |scrape, rows| {
             rows.refusals("", &scrape.unrouted.refused)?;
-            rows.of_brokers(scrape, |rows, broker, numbers| {
+            rows.of_hubs(scrape, |rows, broker, numbers| {
                 rows.refusals(broker, &numbers.ingress.refused)
             })
         },
@@ -41,7 +42,7 @@ pub(super) static FAMILIES: [Family; 14] = [
         labels: BROKER,
         help: "Whether the broker is at work and its channel can be reached",
         rows: |scrape, rows| {
-            rows.of_brokers(scrape, |rows, broker, numbers| {
+            rows.of_kind(scrape, HubKind::Broker, |rows, broker, numbers| {
                 numbers
                     .is_ready
                     .map_or(Ok(()), |is_ready| rows.gauge(&[broker], u64::from(is_ready)))
@@ -55,9 +56,36 @@ pub(super) static FAMILIES: [Family; 14] = [
         labels: &["broker", "ready"],
         help: "Triggers, by whether they are at work",
         rows: |scrape, rows| {
-            rows.of_brokers(scrape, |rows, broker, numbers| {
+            rows.of_kind(scrape, HubKind::Broker, |rows, broker, numbers| {
                 rows.gauge(&[broker, "true"], numbers.triggers_ready)?;
                 rows.gauge(&[broker, "false"], numbers.triggers_not_ready)
+            })
+        },
+    },
+    Family {
+        name: "catchment_channel_ready",
+        unit: None,
+        kind: Gauge,
+        labels: BROKER,
+        help: "Whether the channel is at work and what keeps its events can be reached",
+        rows: |scrape, rows| {
+            rows.of_kind(scrape, HubKind::Channel, |rows, channel, numbers| {
+                numbers
+                    .is_ready
+                    .map_or(Ok(()), |is_ready| rows.gauge(&[channel], u64::from(is_ready)))
+            })
+        },
+    },
+    Family {
+        name: "catchment_subscriptions",
+        unit: None,
+        kind: Gauge,
+        labels: &["broker", "ready"],
+        help: "Subscriptions, by whether they are at work",
+        rows: |scrape, rows| {
+            rows.of_kind(scrape, HubKind::Channel, |rows, channel, numbers| {
+                rows.gauge(&[channel, "true"], numbers.triggers_ready)?;
+                rows.gauge(&[channel, "false"], numbers.triggers_not_ready)
             })
         },
     },
@@ -83,7 +111,7 @@ pub(super) static FAMILIES: [Family; 14] = [
         labels: &["broker", "kind"],
         help: "Whether the channel that the broker asks for is open and can be reached",
         rows: |scrape, rows| {
-            rows.of_brokers(scrape, |rows, broker, numbers| {
+            rows.of_hubs(scrape, |rows, broker, numbers| {
                 let Some((kind, is_up)) = numbers.channel_up else { return Ok(()) };
                 rows.gauge(&[broker, kind], u64::from(is_up))
             })

@@ -1,6 +1,7 @@
 //! Every metric: name, unit, type, labels, meaning, and where its numbers come from.
 //!
-//! `broker` and `trigger` are `namespace/name`. The first 1,000 brokers and the first 1,000 triggers
+//! `broker` and `trigger` are `namespace/name`; of a channel and its subscriptions the same metrics have
+//! the labels `channel` and `subscription` in their place. The first 1,000 brokers and the first 1,000 triggers
 //! in the order of their names have series of their own; all further ones are summed under `other`.
 //!
 //! # Why these names

@@ -1,5 +1,6 @@
 //! What became of the events of each trigger.
 
+use channel::HubKind;
 use dispatcher::{AttemptEnd, Reason};
 use prometheus_client::{
     metrics::MetricType::{Counter, Gauge, Histogram},
@@ -7,7 +8,10 @@ use prometheus_client::{
 };
 
 use super::{
-    super::rows::{Family, Rows},
+    super::{
+        rows::{Family, Rows},
+        scrape::HubLabel,
+    },
     TRIGGER,
 };
 use crate::control::BreakerState;
@@ -32,6 +36,14 @@ const OPERATION: &str = "deliver";
 /// The attempts that did not fail, in [`AttemptEnd::LABELS`].
 const SUCCESS: &str = "2xx";
 
+/// A hub's name where all kinds of destinations have one label: a channel's has a prefix.
+fn destination(hub: &HubLabel) -> String {
+    match hub.kind {
+        HubKind::Broker => hub.text.clone(),
+        HubKind::Channel => format!("channels/{}", hub.text),
+    }
+}
+
 pub(super) static FAMILIES: [Family; 20] = [
     Family {
         name: "messaging_client_consumed_messages",
@@ -42,10 +54,11 @@ pub(super) static FAMILIES: [Family; 20] = [
                answer, or else the class of the status, timeout, unreachable (no connection) or \
                broken (no whole answer)",
         rows: |scrape, rows| {
-            for ((broker, trigger), books) in &scrape.triggers {
+            for ((hub, trigger), books) in &scrape.triggers {
+                let destination = destination(hub);
                 for (label, &count) in AttemptEnd::LABELS.iter().zip(&books.tally.attempts) {
                     let error = if *label == SUCCESS { "" } else { label };
-                    rows.counter(&[SYSTEM, OPERATION, broker, trigger, error], count)?;
+                    rows.counter(&[SYSTEM, OPERATION, &destination, trigger, error], count)?;
                 }
             }
             Ok(())
@@ -58,8 +71,8 @@ pub(super) static FAMILIES: [Family; 20] = [
         labels: MESSAGING,
         help: "Time of attempts to deliver, from the first step to the last byte of the answer",
         rows: |scrape, rows| {
-            for ((broker, trigger), books) in &scrape.triggers {
-                rows.histogram(&[SYSTEM, OPERATION, broker, trigger], books)?;
+            for ((hub, trigger), books) in &scrape.triggers {
+                rows.histogram(&[SYSTEM, OPERATION, &destination(hub), trigger], books)?;
             }
             Ok(())
         },
@@ -94,9 +107,10 @@ pub(super) static FAMILIES: [Family; 20] = [
                overflow (more waited than may), loop (passed brokers too often), reply (reply not \
                stored). One that was sent again and failed again counts again",
         rows: |scrape, rows| {
-            for ((broker, trigger), books) in &scrape.triggers {
+            for ((hub, trigger), books) in &scrape.triggers {
+                rows.of(hub.kind);
                 for (reason, &count) in Reason::ALL.iter().zip(&books.tally.dead_by_reason) {
-                    rows.counter(&[broker, trigger, reason.as_str()], count)?;
+                    rows.counter(&[&hub.text, trigger, reason.as_str()], count)?;
                 }
             }
             Ok(())

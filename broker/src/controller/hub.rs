@@ -1,8 +1,8 @@
-//! One broker from its resource to its end: opening, running, leaving; and the steps between.
+//! One broker or channel from its resource to its end: opening, running, leaving; and the steps between.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use channel::{Budget, Name};
+use channel::{Budget, Hub, HubKind};
 use dispatcher::Fanout;
 use tokio::time::Instant;
 
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::{
     channels::{OpenChannel, OpenFailure, OpenRequest},
-    control::{BrokerState, NotReady},
+    control::{HubState, NotReady},
     ingress::{Gate, Gates, Shut},
     spec::{ChannelChoice, ChannelKind},
     worker::Command,
 };
 
-/// How long the start waits for channels on servers when brokers beside them are at work already.
+/// How long the start waits for channels on servers when hubs beside them are at work already.
 const BESIDE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A broker and the channel it asks for.
+/// A hub and the channel it asks for.
 #[derive(Debug)]
-pub(super) struct Broker {
+pub(super) struct Site {
     /// Never [`ChannelChoice::Default`].
     pub(super) choice: ChannelChoice,
     phase: Phase,
@@ -58,7 +58,7 @@ enum Phase {
     },
 }
 
-impl Broker {
+impl Site {
     pub(super) fn running(&self) -> Option<&Running> {
         match &self.phase {
             Phase::Running(running) | Phase::Emptying { running, .. } => Some(running),
@@ -66,16 +66,16 @@ impl Broker {
         }
     }
 
-    /// The broker while it delivers what it holds, before its channel is replaced.
-    pub(super) fn emptying(&self) -> Option<&BrokerState> {
+    /// The hub while it delivers what it holds, before its channel is replaced.
+    pub(super) fn emptying(&self) -> Option<&HubState> {
         match &self.phase {
             Phase::Emptying { running, .. } => Some(&running.state),
             _ => None,
         }
     }
 
-    /// The broker at work, or why it is not.
-    pub(super) fn state(&self) -> Result<BrokerState, NotReady> {
+    /// The hub at work, or why it is not.
+    pub(super) fn state(&self) -> Result<HubState, NotReady> {
         match &self.phase {
             Phase::Running(running) => Ok(running.state.clone()),
             Phase::Opening { why, .. }
@@ -84,14 +84,14 @@ impl Broker {
         }
     }
 
-    fn gate(&self, name: &Name) -> Gate {
+    fn gate(&self, hub: &Hub) -> Gate {
         match &self.phase {
             Phase::Running(running) => Gate::Open(Arc::clone(&running.gate)),
             Phase::Opening { why, .. }
             | Phase::Emptying { why, .. }
             | Phase::Leaving { why, .. } => {
                 let NotReady { reason, message } = why.clone();
-                Gate::Shut(Arc::new(Shut { broker: name.clone(), reason, message }))
+                Gate::Shut(Arc::new(Shut { hub: hub.clone(), reason, message }))
             }
         }
     }
@@ -112,7 +112,7 @@ impl Controller {
         self.openings.report().await
     }
 
-    /// Follows news of a channel, and all others that are there: a broker whose channel has opened is
+    /// Follows news of a channel, and all others that are there: a hub whose channel has opened is
     /// given its triggers, then its gate opens.
     ///
     /// Not cancel safe: a change is to be made whole.
@@ -126,19 +126,18 @@ impl Controller {
         }
     }
 
-    /// Takes news until each broker's channel has opened or failed once, at most for `patience`; and
+    /// Takes news until each hub's channel has opened or failed once, at most for `patience`; and
     /// no longer than a second once one is at work that needs no server.
     pub async fn settle(&mut self, patience: Duration) {
         let mut deadline = Instant::now() + patience;
-        let is_untried =
-            |broker: &Broker| matches!(broker.phase, Phase::Opening { is_tried: false, .. });
+        let is_untried = |site: &Site| matches!(site.phase, Phase::Opening { is_tried: false, .. });
         let default = self.settings.channel_default;
-        let is_here = |broker: &Broker| {
-            let kind = broker.choice.kind(default);
-            broker.running().is_some() && matches!(kind, ChannelKind::Disk | ChannelKind::Memory)
+        let is_here = |site: &Site| {
+            let kind = site.choice.kind(default);
+            site.running().is_some() && matches!(kind, ChannelKind::Disk | ChannelKind::Memory)
         };
-        while self.brokers.values().any(is_untried) {
-            if self.brokers.values().any(is_here) {
+        while self.hubs.values().any(is_untried) {
+            if self.hubs.values().any(is_here) {
                 deadline = deadline.min(Instant::now() + BESIDE_PATIENCE);
             }
             let Ok(report) = tokio::time::timeout_at(deadline, self.report()).await else { return };
@@ -149,8 +148,8 @@ impl Controller {
     /// Closes all channels and lets go of their backends, once the workers have ended.
     pub async fn end(self) {
         let deadline = std::time::Instant::now() + super::opening::END_TIMEOUT;
-        let ends = self.brokers.into_values().filter_map(|broker| {
-            let running = broker.into_running()?;
+        let ends = self.hubs.into_values().filter_map(|site| {
+            let running = site.into_running()?;
             running.state.channel.close();
             Some(running.state.channel.end(deadline))
         });
@@ -163,79 +162,78 @@ impl Controller {
     }
 
     /// Closes what is gone or asks for another channel, opens what is new. Returns what is gone.
-    pub(super) async fn follow_brokers(&mut self) -> Vec<Name> {
+    pub(super) async fn follow_hubs(&mut self) -> Vec<Hub> {
         let resources = Arc::clone(&self.snapshot.resources);
-        let gone: Vec<Name> = self.brokers.keys().cloned().collect();
-        let gone: Vec<Name> =
-            gone.into_iter().filter(|name| !resources.brokers.contains_key(name)).collect();
-        let ending: Vec<Broker> =
-            gone.iter().filter_map(|name| self.brokers.remove(name)).collect();
+        let gone: Vec<Hub> = self.hubs.keys().cloned().collect();
+        let wanted: BTreeSet<Hub> = resources.hubs().collect();
+        let gone: Vec<Hub> = gone.into_iter().filter(|hub| !wanted.contains(hub)).collect();
+        let ending: Vec<Site> = gone.iter().filter_map(|hub| self.hubs.remove(hub)).collect();
         let mut new = Vec::new();
-        for name in resources.brokers.keys() {
-            let choice = resources.channels.get(name).cloned().unwrap_or_default();
+        for hub in &wanted {
+            let choice = resources.choices.get(hub).cloned().unwrap_or_default();
             let choice = choice.or(self.settings.channel_default);
-            if self.ask_for(name, &choice) {
-                new.push((name.clone(), choice));
+            if self.ask_for(hub, &choice) {
+                new.push((hub.clone(), choice));
             }
         }
         // Gates close before the triggers go: nobody gets a 202 for an event that nothing waits for.
         self.swap_gates();
-        for (name, broker) in gone.iter().zip(ending) {
-            if let Some(running) = broker.into_running() {
+        for (hub, site) in gone.iter().zip(ending) {
+            if let Some(running) = site.into_running() {
                 running.state.channel.close();
                 if running.state.fanout.outlives {
-                    self.keep_waiting_of(name);
+                    self.keep_waiting_of(hub);
                 }
                 self.route(&running, Vec::new()).await;
-                self.openings.let_go(name, running.state.channel);
+                self.openings.let_go(hub, running.state.channel);
             }
         }
-        for broker in self.brokers.values() {
-            if let Phase::Leaving { running, .. } = &broker.phase {
+        for site in self.hubs.values() {
+            if let Phase::Leaving { running, .. } = &site.phase {
                 running.state.channel.close();
             }
         }
-        for (name, choice) in new {
-            self.open(name, choice).await;
+        for (hub, choice) in new {
+            self.open(hub, choice).await;
         }
         gone
     }
 
-    /// Notes the channel that a broker asks for. Returns whether it is to be opened now.
-    fn ask_for(&mut self, name: &Name, choice: &ChannelChoice) -> bool {
-        let Some(broker) = self.brokers.remove(name) else { return true };
-        if broker.choice == *choice {
-            self.brokers.insert(name.clone(), broker);
+    /// Notes the channel that a hub asks for. Returns whether it is to be opened now.
+    fn ask_for(&mut self, hub: &Hub, choice: &ChannelChoice) -> bool {
+        let Some(site) = self.hubs.remove(hub) else { return true };
+        if site.choice == *choice {
+            self.hubs.insert(hub.clone(), site);
             return false;
         }
         let default = self.settings.channel_default;
-        let (old, new) = (broker.choice.kind(default), choice.kind(default));
-        let leaving = match broker.phase {
+        let (old, new) = (site.choice.kind(default), choice.kind(default));
+        let leaving = match site.phase {
             // Its tries end with it.
             Phase::Opening { .. } => return true,
             Phase::Running(running) if running.state.fanout.outlives && old != new => {
-                let BrokerState { fanout, channel, .. } = &running.state;
+                let HubState { fanout, channel, .. } = &running.state;
                 let (fanout, channel) = (Arc::clone(fanout), Arc::clone(channel));
                 let emptying = Emptying { fanout, channel };
                 let left = emptying.events();
                 tracing::warn!(
-                    broker = %name,
+                    %hub,
                     from = old.as_str(),
                     to = new.as_str(),
                     left,
                     "the channel is replaced: the old one takes no more events and is emptied first"
                 );
-                let under_way = self.openings.empty(name, emptying);
+                let under_way = self.openings.empty(hub, emptying);
                 Phase::Emptying {
                     under_way,
                     running,
-                    was: broker.choice,
+                    was: site.choice,
                     why: emptied(old, new, left),
                 }
             }
             // Whoever changes their mind finds all as it was.
             Phase::Emptying { running, was, .. } if was == *choice => {
-                tracing::info!(broker = %name, channel = new.as_str(), "the channel stays");
+                tracing::info!(%hub, channel = new.as_str(), "the channel stays");
                 Phase::Running(running)
             }
             Phase::Emptying { under_way, running, was, .. } => {
@@ -249,7 +247,7 @@ impl Controller {
             Phase::Running(running) => {
                 let dead_letters = running.state.fanout.dead_letters.held().0;
                 tracing::warn!(
-                    broker = %name,
+                    %hub,
                     from = old.as_str(),
                     to = new.as_str(),
                     dead_letters,
@@ -257,7 +255,7 @@ impl Controller {
                 );
                 let patience = self.settings.drain.timeout;
                 Phase::Leaving {
-                    under_way: self.drain(name, &running, patience),
+                    under_way: self.drain(hub, &running, patience),
                     running,
                     why: changing(old, new),
                 }
@@ -266,7 +264,7 @@ impl Controller {
                 Phase::Leaving { under_way, running, why: changing(old, new) }
             }
         };
-        self.brokers.insert(name.clone(), Broker { choice: choice.clone(), phase: leaving });
+        self.hubs.insert(hub.clone(), Site { choice: choice.clone(), phase: leaving });
         false
     }
 
@@ -275,46 +273,46 @@ impl Controller {
     ///
     /// Not cancel safe: a change is to be made whole.
     pub async fn reopen_failed(&mut self) {
-        let has_failed = |broker: &Broker| {
-            let channel = broker.running().map(|running| &running.state.channel);
+        let has_failed = |site: &Site| {
+            let channel = site.running().map(|running| &running.state.channel);
             channel.is_some_and(|channel| {
                 channel.failure().is_some() && channel.kind() != ChannelKind::Disk.as_str()
             })
         };
-        let failed = self.brokers.iter().filter(|(_, broker)| has_failed(broker));
-        let failed: Vec<Name> = failed.map(|(name, _)| name.clone()).collect();
-        for name in &failed {
-            let Some(Broker { choice, phase }) = self.brokers.remove(name) else { continue };
-            let Some(running) = (Broker { choice: choice.clone(), phase }).into_running() else {
+        let failed = self.hubs.iter().filter(|(_, site)| has_failed(site));
+        let failed: Vec<Hub> = failed.map(|(hub, _)| hub.clone()).collect();
+        for hub in &failed {
+            let Some(Site { choice, phase }) = self.hubs.remove(hub) else { continue };
+            let Some(running) = (Site { choice: choice.clone(), phase }).into_running() else {
                 continue;
             };
             let channel = Arc::clone(&running.state.channel);
             let message = channel.failure().unwrap_or_default();
-            tracing::error!(broker = %name, %message, "a channel failed and is opened again");
+            tracing::error!(%hub, %message, "a channel failed and is opened again");
             channel.close();
             let phase = Phase::Leaving {
-                under_way: self.drain(name, &running, Duration::ZERO),
+                under_way: self.drain(hub, &running, Duration::ZERO),
                 running,
                 why: NotReady { reason: "ChannelFailed", message },
             };
-            self.brokers.insert(name.clone(), Broker { choice, phase });
+            self.hubs.insert(hub.clone(), Site { choice, phase });
         }
         if !failed.is_empty() {
             self.follow(Vec::new()).await;
         }
     }
 
-    /// Opens a broker's channel, and starts the broker if it is at hand.
-    async fn open(&mut self, name: Name, choice: ChannelChoice) {
+    /// Opens a hub's channel, and starts the hub if it is at hand.
+    async fn open(&mut self, hub: Hub, choice: ChannelChoice) {
         let budget = self.control.budget.part(self.settings.memory.bytes_max);
         let request = OpenRequest {
-            name: name.clone(),
+            hub: hub.clone(),
             choice: choice.clone(),
             budget: Arc::clone(&budget),
             dead_letters: self.settings.dead_letters,
         };
         let phase = match self.openings.open(request).await {
-            Start::Open(open) => Phase::Running(self.run(&name, open, budget).await),
+            Start::Open(open) => Phase::Running(self.run(&hub, open, budget).await),
             Start::UnderWay(under_way) => {
                 let default = self.settings.channel_default;
                 let kind = choice.kind(default).as_str();
@@ -326,37 +324,37 @@ impl Controller {
                 Phase::Opening { under_way, budget, why, is_tried: false }
             }
         };
-        self.brokers.insert(name, Broker { choice, phase });
+        self.hubs.insert(hub, Site { choice, phase });
     }
 
     /// Returns whether anything has changed.
     async fn take_one(&mut self, report: Report) -> bool {
-        let Report { broker: name, ticket, news } = report;
-        let is_current = |broker: &&mut Broker| broker.ticket() == Some(ticket);
-        let broker = self.brokers.get_mut(&name).filter(is_current);
-        match (news, broker) {
-            (News::Failed(failure), Some(broker)) => {
-                let kind = broker.choice.kind(self.settings.channel_default);
-                broker.note(kind, &failure)
+        let Report { hub, ticket, news } = report;
+        let is_current = |site: &&mut Site| site.ticket() == Some(ticket);
+        let site = self.hubs.get_mut(&hub).filter(is_current);
+        match (news, site) {
+            (News::Failed(failure), Some(site)) => {
+                let kind = site.choice.kind(self.settings.channel_default);
+                site.note(kind, &failure)
             }
             (News::Opened(open, turn), Some(_)) => {
                 drop(turn);
-                self.start(name, open).await;
+                self.start(hub, open).await;
                 true
             }
-            (News::Left(left), Some(broker)) => {
-                let kind = broker.choice.kind(self.settings.channel_default);
-                if let Phase::Emptying { was, why, .. } = &mut broker.phase {
+            (News::Left(left), Some(site)) => {
+                let kind = site.choice.kind(self.settings.channel_default);
+                if let Phase::Emptying { was, why, .. } = &mut site.phase {
                     *why = emptied(was.kind(self.settings.channel_default), kind, left);
                 }
                 true
             }
             (News::Emptied(how), Some(_)) => {
-                self.close_emptied(&name, how);
+                self.close_emptied(&hub, how);
                 true
             }
             (News::Drained, Some(_)) => {
-                self.replace(name).await;
+                self.replace(hub).await;
                 true
             }
             (News::Opened(open, turn), None) => {
@@ -367,59 +365,59 @@ impl Controller {
         }
     }
 
-    /// Starts a broker whose channel has opened.
-    async fn start(&mut self, name: Name, open: OpenChannel) {
-        let Some(broker) = self.brokers.remove(&name) else { return };
-        let Phase::Opening { budget, .. } = broker.phase else { return };
-        let phase = Phase::Running(self.run(&name, open, budget).await);
-        self.brokers.insert(name, Broker { choice: broker.choice, phase });
+    /// Starts a hub whose channel has opened.
+    async fn start(&mut self, hub: Hub, open: OpenChannel) {
+        let Some(site) = self.hubs.remove(&hub) else { return };
+        let Phase::Opening { budget, .. } = site.phase else { return };
+        let phase = Phase::Running(self.run(&hub, open, budget).await);
+        self.hubs.insert(hub, Site { choice: site.choice, phase });
     }
 
     /// Closes a channel that has been emptied, and ends its deliveries.
-    fn close_emptied(&mut self, name: &Name, how: Emptied) {
-        let Some(Broker { choice, phase }) = self.brokers.remove(name) else { return };
+    fn close_emptied(&mut self, hub: &Hub, how: Emptied) {
+        let Some(Site { choice, phase }) = self.hubs.remove(hub) else { return };
         let Phase::Emptying { running, was, .. } = phase else { return };
         let default = self.settings.channel_default;
         let (old, new) = (was.kind(default), choice.kind(default));
-        let BrokerState { channel, .. } = &running.state;
+        let HubState { channel, .. } = &running.state;
         channel.close();
         let kind = old.as_str();
         let events = channel.depth().events;
         if events > 0 {
             let why = channel.health().err().unwrap_or_default();
-            tracing::warn!(broker = %name, channel = kind, events, why, "events stay in the former channel: they come back with it");
+            tracing::warn!(%hub, channel = kind, events, why, "events stay in the former channel: they come back with it");
         }
-        let of_broker = self.triggers.values().filter(|it| it.made_from.broker_name == *name);
-        for trigger in of_broker {
+        let of_hub = self.triggers.values().filter(|it| it.made_from.hub == *hub);
+        for trigger in of_hub {
             let events = trigger.running.overflow.depth().events;
             if events > 0 {
                 let trigger = &trigger.running.plan.name;
-                tracing::warn!(broker = %name, %trigger, channel = kind, events, "events that wait stay in the former channel: they come back with it");
+                tracing::warn!(%hub, %trigger, channel = kind, events, "events that wait stay in the former channel: they come back with it");
             }
         }
         let patience = match how {
             Emptied::Empty => self.settings.drain.timeout,
             Emptied::Down => Duration::ZERO,
         };
-        let under_way = self.drain(name, &running, patience);
+        let under_way = self.drain(hub, &running, patience);
         let phase = Phase::Leaving { under_way, running, why: changing(old, new) };
-        self.brokers.insert(name.clone(), Broker { choice, phase });
+        self.hubs.insert(hub.clone(), Site { choice, phase });
     }
 
     /// Lets the deliveries from a closed channel end.
-    fn drain(&mut self, name: &Name, running: &Running, patience: Duration) -> UnderWay {
+    fn drain(&mut self, hub: &Hub, running: &Running, patience: Duration) -> UnderWay {
         let (state, control) = (running.state.clone(), Arc::clone(&self.control));
-        self.openings.drain(name, state, control, patience)
+        self.openings.drain(hub, state, control, patience)
     }
 
-    /// Ends what is left of a broker's old channel, and opens the one that it asks for.
-    async fn replace(&mut self, name: Name) {
-        let Some(broker) = self.brokers.remove(&name) else { return };
-        let Phase::Leaving { running, .. } = broker.phase else { return };
+    /// Ends what is left of a hub's old channel, and opens the one that it asks for.
+    async fn replace(&mut self, hub: Hub) {
+        let Some(site) = self.hubs.remove(&hub) else { return };
+        let Phase::Leaving { running, .. } = site.phase else { return };
         self.route(&running, Vec::new()).await;
-        self.tell_workers(|| Command::Forget { broker: name.clone() }).await;
-        self.openings.let_go(&name, running.state.channel);
-        self.open(name, broker.choice).await;
+        self.tell_workers(|| Command::Forget { hub: hub.clone() }).await;
+        self.openings.let_go(&hub, running.state.channel);
+        self.open(hub, site.choice).await;
     }
 
     /// Has a worker send on what an earlier process had not got to its dead letter sinks.
@@ -432,31 +430,32 @@ impl Controller {
     }
 
     pub(super) fn swap_gates(&self) {
-        let gates: Gates = self
-            .brokers
-            .iter()
-            .map(|(name, broker)| (name.to_string(), broker.gate(name)))
-            .collect();
+        let gates: Gates =
+            self.hubs.iter().map(|(hub, site)| (hub.to_string(), site.gate(hub))).collect();
         self.gates.store(Arc::new(gates));
     }
 
-    /// The broker at work that a trigger takes events from.
-    pub(super) fn broker_at_work(&self, name: &Name) -> Result<BrokerState, NotReady> {
-        let broker = self.brokers.get(name);
-        if let Some(running) = broker.and_then(Broker::running) {
+    /// The hub at work that a trigger takes events from.
+    pub(super) fn hub_at_work(&self, hub: &Hub) -> Result<HubState, NotReady> {
+        let site = self.hubs.get(hub);
+        if let Some(running) = site.and_then(Site::running) {
             return Ok(running.state.clone());
         }
-        let why = match broker.map(Broker::state) {
+        let why = match site.map(Site::state) {
             Some(Ok(state)) => return Ok(state),
             Some(Err(why)) => why,
             None => NotReady { reason: "Unknown", message: "it is not known".to_owned() },
         };
-        let message = format!("Broker {:?}: {}: {}", name.to_string(), why.reason, why.message);
-        Err(NotReady { reason: "BrokerNotReady", message })
+        let (kind, reason) = match hub.kind {
+            HubKind::Broker => ("Broker", "BrokerNotReady"),
+            HubKind::Channel => ("Channel", "ChannelNotReady"),
+        };
+        let message = format!("{kind} {:?}: {}: {}", hub.name.to_string(), why.reason, why.message);
+        Err(NotReady { reason, message })
     }
 }
 
-impl Broker {
+impl Site {
     fn into_running(self) -> Option<Running> {
         match self.phase {
             Phase::Running(running)
@@ -478,7 +477,7 @@ impl Broker {
     }
 }
 
-/// Why a broker is not ready while its durable channel is emptied.
+/// Why a hub is not ready while its durable channel is emptied.
 fn emptied(old: ChannelKind, new: ChannelKind, left: usize) -> NotReady {
     let mut why = changing(old, new);
     let are_left = if left == 1 { "event is left" } else { "events are left" };
