@@ -8,9 +8,10 @@ use crate::{files, root};
 
 const LINES_MAX: usize = 500;
 
-const TOP: [&str; 10] = [
+const TOP: [&str; 11] = [
     "Cargo.toml",
     "Cargo.lock",
+    "Dockerfile",
     "LICENSE",
     "README.md",
     "benches",

@@ -12,6 +12,7 @@ mod accepted;
 mod changed;
 mod columns;
 mod definitions;
+mod install;
 mod kn;
 mod refused;
 
