@@ -62,15 +62,26 @@ async fn one_command_installs_and_one_removes() {
     assert_ne!(run(&cluster, &[&get[..], &[config]].concat()), before);
 
     run(&cluster, &["delete", "broker", "default"]);
-    // Nothing ends a namespace here: that is a controller's.
-    run(&cluster, &["delete", "-k", &overlay("knative-names"), "--wait=false"]);
-    run(&cluster, &["wait", "--for=delete", "--timeout=60s", "crd", "--all"]);
-    for kinds in ["crd", "clusterroles", "clusterrolebindings", "validatingadmissionpolicies"] {
-        let left = run(&cluster, &["get", kinds, "-o", "name"]);
-        let ours =
-            left.lines().filter(|line| line.contains("catchment") || line.contains("knative"));
-        assert_eq!(ours.count(), 0, "{left}");
+    // What has to be emptied first is only marked: no controller ends a namespace here, and a definition takes its time.
+    let removed = ["delete", "-k", &overlay("knative-names"), "--wait=false"];
+    run(&cluster, &removed);
+    let marks =
+        "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.deletionTimestamp}\n{end}";
+    for kinds in [
+        "namespaces,crd,clusterroles,clusterrolebindings",
+        "validatingadmissionpolicies,validatingadmissionpolicybindings",
+    ] {
+        let left = run(&cluster, &["get", kinds, "-o", marks]);
+        let ours = left.lines().filter(|line| line.contains("catchment") || line.contains("dev "));
+        for one in ours {
+            let words: Vec<_> = one.split(' ').collect();
+            assert!(!words[2].is_empty(), "{one} is left");
+            assert!(["Namespace", "CustomResourceDefinition"].contains(&words[0]), "{one} is left");
+        }
     }
+    let inside =
+        ["-n", "catchment", "get", "statefulsets,services,roles,networkpolicies", "-o", "name"];
+    assert_eq!(run(&cluster, &inside), "");
     // The namespace of others is theirs.
     let phase = ["get", "namespace", "knative-eventing", "-o", "jsonpath={.status.phase}"];
     assert_eq!(run(&cluster, &phase), "Active");

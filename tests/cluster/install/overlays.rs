@@ -21,7 +21,8 @@ async fn a_cluster_takes_every_overlay() {
     assert_eq!(there, OVERLAYS.map(str::to_owned).into());
     let Some(cluster) = installed("overlays").await else { return };
     // Where Knative was, it is there.
-    cluster.kubectl(&["create", "namespace", "knative-eventing"], "");
+    let said = cluster.kubectl(&["create", "namespace", "knative-eventing"], "");
+    assert!(said.is_success, "{}", said.stderr);
     for name in OVERLAYS {
         let said = cluster.kubectl(&["apply", "--dry-run=server", "-k", &overlay(name)], "");
         assert!(said.is_success, "{name}: {}", said.stderr);
@@ -106,6 +107,10 @@ fn component(folder: &Path, name: &str) -> String {
     format!("\"{up}{}\"", path.trim_start_matches('/'))
 }
 
+fn images(yaml: &str) -> Vec<&str> {
+    yaml.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect()
+}
+
 #[test]
 fn one_field_sets_the_image_of_every_pod() {
     for name in OVERLAYS {
@@ -117,9 +122,10 @@ fn one_field_sets_the_image_of_every_pod() {
             "images: [{name: catchment, newName: registry.example/x, newTag: v2}]",
         );
         let Some(yaml) = built(&folder) else { return };
-        let images: Vec<_> =
-            yaml.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
-        assert_eq!(images, ["registry.example/x:v2"], "{name}");
+        assert_eq!(images(&yaml), ["registry.example/x:v2"], "{name}");
+        let yaml = built(Path::new(&overlay(name))).unwrap();
+        // All packages have one version.
+        assert_eq!(images(&yaml), [concat!("catchment:", env!("CARGO_PKG_VERSION"))], "{name}");
     }
 }
 
