@@ -1,9 +1,12 @@
 //! In Knative's place: its Services become names of ours and again its own, its Brokers change hands and back.
 
+use std::fs;
+
 use harness::say_not_run;
 use harness::servers::kubernetes::Kubernetes;
 
 use super::overlay;
+use crate::root;
 
 /// As Knative's own installation has it.
 const INGRESS: &str = "
@@ -37,6 +40,15 @@ metadata: {name: orders, namespace: default}
 spec: {broker: orders, subscriber: {uri: 'http://till.default'}}
 ";
 
+/// As Knative's definition of KafkaChannel has it: its webhook, which goes, converts between versions.
+const CONVERSION: &str = "
+  conversion:
+    strategy: Webhook
+    webhook:
+      conversionReviewVersions: [v1]
+      clientConfig: {service: {name: kafka-webhook-eventing, namespace: knative-eventing}}
+";
+
 fn run(cluster: &Kubernetes, args: &[&str], input: &str) -> String {
     let said = cluster.kubectl(args, input);
     assert!(said.is_success, "{}: {}", args.join(" "), said.stderr);
@@ -51,7 +63,12 @@ async fn what_was_knatives_becomes_ours_and_its_own_again() {
     };
     run(&cluster, &["create", "namespace", "knative-eventing"], "");
     run(&cluster, &["apply", "-f", "-"], INGRESS);
+    let channel = fs::read_to_string(root().join("deploy/crds/kafkachannel.yaml")).unwrap();
+    run(&cluster, &["apply", "-f", "-"], &format!("{}{CONVERSION}", channel.trim_end()));
     run(&cluster, &["apply", "-k", &overlay("disk")], "");
+    let crd = ["get", "crd", "kafkachannels.messaging.knative.dev", "-o"];
+    let conversion = [&crd[..], &["jsonpath={.spec.conversion}"]].concat();
+    assert_eq!(run(&cluster, &conversion, ""), r#"{"strategy":"None"}"#);
     run(&cluster, &["apply", "-f", "-"], BROKER);
 
     let annotate = |class: &str| {
