@@ -9,12 +9,13 @@ use harness::program::command;
 
 use crate::root;
 
-const RENEW: &str = "rm -r deploy/crds; cargo run -- crds --folder deploy/crds";
+const RENEW: &str = "rm deploy/crds/*.yaml; cargo run -- crds --folder deploy/crds";
 
 fn files(folder: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
-    let read = entries.map(|entry| {
-        let path = entry.unwrap().path();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    // Beside them lies a list of them, for `kubectl apply -k`.
+    let read = paths.filter(|path| path.extension().is_some_and(|end| end == "yaml")).map(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         (name, fs::read_to_string(path).unwrap())
     });

@@ -8,9 +8,10 @@ use crate::{files, root};
 
 const LINES_MAX: usize = 500;
 
-const TOP: [&str; 10] = [
+const TOP: [&str; 11] = [
     "Cargo.toml",
     "Cargo.lock",
+    "Dockerfile",
     "LICENSE",
     "README.md",
     "benches",
@@ -96,6 +97,7 @@ fn every_file_that_the_first_pages_name_is_there() {
         ".github/CONTRIBUTING.md",
         "tests/README.md",
         "benches/README.md",
+        "deploy/README.md",
     ] {
         let text = fs::read_to_string(root().join(page)).expect(page);
         for path in text.split(['`', '(', ')', '"', ' ', '\n']).filter(|word| is_path(word)) {

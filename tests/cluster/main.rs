@@ -13,6 +13,7 @@ mod changed;
 mod columns;
 mod definitions;
 mod followed;
+mod install;
 mod joined;
 mod kn;
 mod refused;

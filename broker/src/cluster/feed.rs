@@ -4,31 +4,30 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
-    time::Duration,
 };
 
 use channel::Name;
 use kube::{
     Api, Client, ResourceExt as _,
     core::{ApiResource, DynamicObject, GroupVersionKind},
-    discovery::oneshot,
 };
-use tokio::{sync::mpsc, time};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, sync::DropGuard, task::TaskTracker};
 
 use super::{
     Error,
-    error::{in_words, is_not_found},
     kinds::{FOLLOWED, Followed},
     referred::{KindKey, Referred},
     seen::{AllSeen, Seen},
+    subject::{Subject, discover},
     troubles::Troubles,
     wanted,
     watch::{Change, News, Watched, follow},
 };
 use crate::{
     addresses::Addresses,
-    manifest::{Kind, Objects, Snapshot},
+    config::KubernetesSettings,
+    manifest::{self, Kind, Objects, Snapshot},
 };
 
 /// Changes that wait to be taken in.
@@ -39,17 +38,6 @@ const KINDS_MAX: usize = 64;
 
 /// Config maps that brokers may name.
 const CONFIG_MAPS_MAX: usize = 256;
-
-/// How often it is asked again for a kind that the cluster does not have.
-const ABSENT_EVERY: Duration = Duration::from_secs(5);
-
-/// What a watch is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum From {
-    Ours(Kind),
-    Referred(KindKey),
-    ConfigMap(Name),
-}
 
 /// What is shared with whoever reports.
 #[derive(Debug, Default)]
@@ -77,9 +65,9 @@ pub struct Cluster {
     foreign: BTreeSet<Name>,
     /// The config map that each broker names.
     configs: BTreeMap<Name, Name>,
-    following: HashMap<From, Following>,
-    sender: mpsc::Sender<News<From>>,
-    changes: mpsc::Receiver<News<From>>,
+    following: HashMap<Subject, Following>,
+    sender: mpsc::Sender<News<Subject>>,
+    changes: mpsc::Receiver<News<Subject>>,
     tasks: TaskTracker,
     troubles: Arc<Troubles>,
     /// Whether something has changed since the last snapshot.
@@ -102,7 +90,7 @@ impl Cluster {
     ///
     /// When neither is there, or what they say cannot be used. A server that does not answer is no
     /// error here: it is asked until it does.
-    pub async fn open() -> Result<Self, Error> {
+    pub async fn open(settings: &KubernetesSettings) -> Result<Self, Error> {
         let config = kube::Config::infer().await;
         // Its text holds those of its causes.
         let config = config.map_err(|error| Error::NotConfigured(error.to_string()))?;
@@ -127,10 +115,10 @@ impl Cluster {
             is_begun: false,
             snapshot: Snapshot::default(),
         };
-        for followed in FOLLOWED {
+        for followed in FOLLOWED.iter().filter(|it| settings.messaging || !it.is_messaging()) {
             let api = Api::all_with(cluster.client.clone(), &followed.resource());
             let called = followed.full_name();
-            cluster.watch(From::Ours(followed.kind), Watched { api, called, only: None });
+            cluster.watch(Subject::Ours(followed.kind), Watched { api, called, only: None });
         }
         Ok(cluster)
     }
@@ -195,7 +183,7 @@ impl Cluster {
         self.following.values().all(|following| following.has_answered)
     }
 
-    fn watch(&mut self, from: From, watched: Watched) {
+    fn watch(&mut self, from: Subject, watched: Watched) {
         let stop = CancellationToken::new();
         let following = Following { has_answered: false, _stop: stop.clone().drop_guard() };
         self.following.insert(from.clone(), following);
@@ -205,14 +193,15 @@ impl Cluster {
     /// Follows what is referred to, and nothing else. Returns whether an answer is to be waited for.
     fn follow_wanted(&mut self) -> bool {
         let kinds = wanted::kinds(&self.snapshot.resources);
-        let configs: HashSet<&Name> = self.configs.values().collect();
-        let stale: Vec<From> = self
+        let fixed = manifest::default_channel_maps();
+        let configs: HashSet<&Name> = self.configs.values().chain(&fixed).collect();
+        let stale: Vec<Subject> = self
             .following
             .keys()
             .filter(|from| match from {
-                From::Ours(_) => false,
-                From::Referred(key) => !kinds.contains(key),
-                From::ConfigMap(name) => !configs.contains(name),
+                Subject::Ours(_) => false,
+                Subject::Referred(key) => !kinds.contains(key),
+                Subject::ConfigMap(name) => !configs.contains(name),
             })
             .cloned()
             .collect();
@@ -221,25 +210,28 @@ impl Cluster {
             self.following.remove(&from);
             self.troubles.remove(&from.to_string());
             match from {
-                From::Referred(key) => self.shared.referred.forget(&key),
-                From::ConfigMap(name) => self.is_stale |= self.forget(Kind::ConfigMap, &name),
-                From::Ours(_) => {}
+                Subject::Referred(key) => self.shared.referred.forget(&key),
+                Subject::ConfigMap(name) => self.is_stale |= self.forget(Kind::ConfigMap, &name),
+                Subject::Ours(_) => {}
             }
         }
         for key in kinds.into_iter().take(KINDS_MAX) {
-            let is_ours = FOLLOWED.iter().any(|followed| KindKey::ours(followed) == key);
-            if !is_ours && !self.following.contains_key(&From::Referred(key.clone())) {
+            let is_ours = FOLLOWED.iter().any(|followed| {
+                KindKey::ours(followed) == key
+                    && self.following.contains_key(&Subject::Ours(followed.kind))
+            });
+            if !is_ours && !self.following.contains_key(&Subject::Referred(key.clone())) {
                 self.look_up(key);
             }
         }
         for name in configs {
-            if !self.following.contains_key(&From::ConfigMap(name.clone())) {
+            if !self.following.contains_key(&Subject::ConfigMap(name.clone())) {
                 let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
                 let kind = ApiResource::from_gvk_with_plural(&kind, "configmaps");
                 let api = Api::namespaced_with(self.client.clone(), &name.namespace, &kind);
                 let called = format!("configmap {name}");
                 let only = Some(name.name.clone());
-                self.watch(From::ConfigMap(name), Watched { api, called, only });
+                self.watch(Subject::ConfigMap(name), Watched { api, called, only });
             }
         }
         !self.is_known()
@@ -249,7 +241,7 @@ impl Cluster {
     fn look_up(&mut self, key: KindKey) {
         let stop = CancellationToken::new();
         let following = Following { has_answered: false, _stop: stop.clone().drop_guard() };
-        let from = From::Referred(key.clone());
+        let from = Subject::Referred(key.clone());
         self.following.insert(from.clone(), following);
         self.shared.referred.ask(&key);
         let (client, changes) = (self.client.clone(), self.sender.clone());
@@ -269,7 +261,7 @@ impl Cluster {
         });
     }
 
-    fn take(&mut self, News { from, change }: News<From>) {
+    fn take(&mut self, News { from, change }: News<Subject>) {
         // A watch that was ended may have told something before.
         let hash_map::Entry::Occupied(mut following) = self.following.entry(from.clone()) else {
             return;
@@ -278,7 +270,7 @@ impl Cluster {
             Change::Listed(_) => following.get_mut().has_answered = true,
             Change::Absent => following.get_mut().has_answered = !from.is_needed(),
             Change::Failed(_) => {
-                following.get_mut().has_answered |= !matches!(from, From::Ours(_));
+                following.get_mut().has_answered |= !matches!(from, Subject::Ours(_));
             }
             Change::Put(..) | Change::Gone(_) => {}
         }
@@ -292,9 +284,9 @@ impl Cluster {
         }
         from.log(&change);
         let is_news = match from {
-            From::Ours(kind) => self.take_ours(kind, change),
-            From::Referred(key) => self.take_referred(&key, change),
-            From::ConfigMap(name) => match change {
+            Subject::Ours(kind) => self.take_ours(kind, change),
+            Subject::Referred(key) => self.take_referred(&key, change),
+            Subject::ConfigMap(name) => match change {
                 Change::Put(_, object) => self.put(Kind::ConfigMap, &name, &object),
                 Change::Listed(names) if names.contains(&name) => false,
                 Change::Gone(_) | Change::Listed(_) => {
@@ -429,84 +421,5 @@ impl Cluster {
             self.configs.remove(name);
         }
         self.objects.remove(kind.as_str(), name)
-    }
-}
-
-impl std::fmt::Display for From {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ours(kind) => match Followed::of(*kind) {
-                Some(followed) => f.write_str(&followed.full_name()),
-                None => f.write_str(kind.as_str()),
-            },
-            Self::Referred(key) => key.fmt(f),
-            Self::ConfigMap(name) => write!(f, "ConfigMap {name}"),
-        }
-    }
-}
-
-impl From {
-    /// Whether nothing can be done without it.
-    fn is_needed(&self) -> bool {
-        match self {
-            Self::Ours(kind) => Followed::of(*kind).is_some_and(|followed| followed.is_needed),
-            Self::Referred(_) | Self::ConfigMap(_) => false,
-        }
-    }
-
-    fn log(&self, change: &Change) {
-        match (self, change) {
-            (_, Change::Failed(why)) => {
-                tracing::error!(about = %self, %why, "the cluster cannot be followed: what is known goes on");
-            }
-            (Self::Ours(kind), Change::Absent) if self.is_needed() => {
-                let resource = Followed::of(*kind).map(Followed::full_name).unwrap_or_default();
-                tracing::error!(
-                    %resource,
-                    "the cluster does not have this kind: apply what `catchment crds` prints"
-                );
-            }
-            (Self::Referred(key), Change::Absent) => {
-                tracing::warn!(kind = %key, "a reference names a kind that the cluster does not have");
-            }
-            _ => {}
-        }
-    }
-}
-
-impl KindKey {
-    fn ours(followed: &Followed) -> Self {
-        let resource = followed.resource();
-        Self { group: resource.group, version: Some(resource.version), kind: resource.kind }
-    }
-}
-
-/// How the API server knows a kind; asks until it knows it. `None` once nobody listens.
-async fn discover(
-    client: &Client,
-    key: &KindKey,
-    from: &From,
-    changes: &mpsc::Sender<News<From>>,
-) -> Option<ApiResource> {
-    loop {
-        let found = match &key.version {
-            Some(version) => {
-                let kind = GroupVersionKind::gvk(&key.group, version, &key.kind);
-                oneshot::pinned_kind(client, &kind).await.map(|(kind, _)| Some(kind))
-            }
-            None => oneshot::group(client, &key.group)
-                .await
-                .map(|group| group.recommended_kind(&key.kind).map(|(kind, _)| kind)),
-        };
-        let change = match found {
-            Ok(Some(kind)) => return Some(kind),
-            Ok(None) => Change::Absent,
-            Err(error) if is_not_found(&error) || matches!(error, kube::Error::Discovery(_)) => {
-                Change::Absent
-            }
-            Err(error) => Change::Failed(in_words(&format!("cannot look up {key}"), &error)),
-        };
-        changes.send(News { from: from.clone(), change }).await.ok()?;
-        time::sleep(ABSENT_EVERY).await;
     }
 }

@@ -2,26 +2,33 @@
 
 use kube::core::{ApiResource, GroupVersionKind};
 
-use crate::manifest::Kind;
+use crate::{manifest::Kind, spec::ChannelKind};
 
 /// A kind that is followed from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Followed {
     /// What it is to manifests.
     pub(super) kind: Kind,
-    group: &'static str,
     plural: &'static str,
     /// Whether nothing can be done without it.
     pub(super) is_needed: bool,
 }
 
-const EVENTING: &str = "eventing.knative.dev";
-
 /// All of them.
 pub(super) const FOLLOWED: &[Followed] = &[
-    Followed { kind: Kind::Broker, group: EVENTING, plural: "brokers", is_needed: true },
-    Followed { kind: Kind::Trigger, group: EVENTING, plural: "triggers", is_needed: true },
+    Followed { kind: Kind::Broker, plural: "brokers", is_needed: true },
+    Followed { kind: Kind::Trigger, plural: "triggers", is_needed: true },
+    followed(Kind::Channel, "channels"),
+    followed(Kind::Backing(ChannelKind::Memory), "inmemorychannels"),
+    followed(Kind::Backing(ChannelKind::Disk), "diskchannels"),
+    followed(Kind::Backing(ChannelKind::Kafka), "kafkachannels"),
+    followed(Kind::Backing(ChannelKind::Nats), "natsjetstreamchannels"),
+    followed(Kind::Subscription, "subscriptions"),
 ];
+
+const fn followed(kind: Kind, plural: &'static str) -> Followed {
+    Followed { kind, plural, is_needed: false }
+}
 
 impl Followed {
     /// The one of a kind.
@@ -29,20 +36,21 @@ impl Followed {
         FOLLOWED.iter().find(|followed| followed.kind == kind)
     }
 
+    /// Whether it is a channel or a Subscription.
+    pub(super) fn is_messaging(&self) -> bool {
+        !matches!(self.kind, Kind::Broker | Kind::Trigger)
+    }
+
     /// How the API server knows it.
     pub(super) fn resource(&self) -> ApiResource {
-        let version = self
-            .kind
-            .api_versions()
-            .first()
-            .and_then(|it| it.rsplit_once('/'))
-            .map_or("v1", |(_, version)| version);
-        let kind = GroupVersionKind::gvk(self.group, version, self.kind.as_str());
+        let api_version = self.kind.api_versions().first().copied().unwrap_or_default();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let kind = GroupVersionKind::gvk(group, version, self.kind.as_str());
         ApiResource::from_gvk_with_plural(&kind, self.plural)
     }
 
     /// Its full name, as in messages of the API server: `brokers.eventing.knative.dev`.
     pub(super) fn full_name(&self) -> String {
-        format!("{}.{}", self.plural, self.group)
+        format!("{}.{}", self.plural, self.resource().group)
     }
 }

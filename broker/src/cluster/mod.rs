@@ -4,7 +4,7 @@
 //!
 //! `error`; `watch` (one kind, listed and watched, as a stream of changes), `kinds` (which kinds are
 //! ours), `seen` (what the cluster says of our objects beside what they want), `referred` (where
-//! references lead), `wanted` (which objects are referred to), `feed` (all of them together, as
+//! references lead), `wanted` (which objects are referred to), `subject` (what each watch is about), `feed` (all of them together, as
 //! snapshots), `troubles` (what of it fails for now); `lease` (who may write), `report` (what is written).
 //!
 //! # Promises
@@ -30,6 +30,7 @@ mod lease;
 mod referred;
 mod report;
 mod seen;
+mod subject;
 mod troubles;
 mod wanted;
 mod watch;

@@ -181,6 +181,15 @@ impl Referred {
         self.look(reference, |_, thing| Ok(thing.ready.clone()))
     }
 
+    /// Whether the object is there.
+    ///
+    /// # Errors
+    ///
+    /// In words, why it is not known to be.
+    pub(super) fn exists(&self, reference: &Reference) -> Result<(), String> {
+        self.look(reference, |_, _| Ok(()))
+    }
+
     fn look<T>(
         &self,
         reference: &Reference,

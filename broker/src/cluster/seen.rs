@@ -30,8 +30,12 @@ pub(super) struct Seen {
     pub(super) foreign_class: Option<String>,
     /// The config map that a Broker names.
     pub(super) config: Option<Name>,
-    /// The broker that a Trigger names.
-    pub(super) broker: Option<Name>,
+    /// The broker that a Trigger names, the channel that a Subscription names.
+    pub(super) hub: Option<Name>,
+    /// The `spec` that a Channel's template gives what stands behind it.
+    pub(super) template: Option<Value>,
+    /// Whether a Channel stands before it.
+    pub(super) is_backing: bool,
     pub(super) is_ending: bool,
     pub(super) finalizers: Vec<String>,
     /// Whether anything was reported of it by anybody.
@@ -79,9 +83,19 @@ impl Seen {
             generation: object.metadata.generation.unwrap_or_default(),
             foreign_class: class.cloned(),
             config: config.map(|config| Name::new(config_in, config)),
-            broker: broker.filter(|_| kind == Kind::Trigger).map(|broker| {
-                Name::new(text("/spec/brokerRef/namespace").unwrap_or(&namespace), broker)
-            }),
+            hub: match kind {
+                Kind::Trigger => broker.map(|broker| {
+                    Name::new(text("/spec/brokerRef/namespace").unwrap_or(&namespace), broker)
+                }),
+                Kind::Subscription => {
+                    text("/spec/channel/name").map(|channel| Name::new(&*namespace, channel))
+                }
+                _ => None,
+            },
+            template: (kind == Kind::Channel)
+                .then(|| object.data.pointer("/spec/channelTemplate/spec").cloned())
+                .flatten(),
+            is_backing: object.owner_references().iter().any(|owner| owner.kind == "Channel"),
             is_ending: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.finalizers().to_vec(),
             has_status: status.is_some(),

@@ -29,7 +29,28 @@ pub(super) fn kinds(resources: &Resources) -> BTreeSet<KindKey> {
         add(sink(trigger.spec.delivery.as_ref()));
         add(dependency(name, &trigger.annotations).as_ref());
     }
+    for channel in resources.channels.values() {
+        add(sink(channel.spec.delivery.as_ref()));
+        // What its name needs is looked after.
+        add(Some(&service(&Name::new("", ""))));
+    }
+    for subscription in resources.subscriptions.values() {
+        add(of(subscription.spec.subscriber.as_ref()));
+        add(of(subscription.spec.reply.as_ref()));
+        add(sink(subscription.spec.delivery.as_ref()));
+    }
     kinds
+}
+
+/// The Service that makes a channel's name known.
+pub(super) fn service(channel: &Name) -> Reference {
+    Reference {
+        kind: Some("Service".to_owned()),
+        api_version: Some("v1".to_owned()),
+        namespace: Some(channel.namespace.clone()),
+        name: Some(format!("{}-kn-channel", channel.name)),
+        ..Reference::default()
+    }
 }
 
 /// What a Trigger waits for.

@@ -14,11 +14,14 @@ pub struct KubernetesSettings {
     pub ingress_url: Option<String>,
     /// Name of the Lease in this process's namespace. Default `catchment`.
     pub lease: String,
+    /// Whether channels and Subscriptions are followed too. Default true. To be false where Knative's own
+    /// controllers of them run: nothing in a channel says whose it is.
+    pub messaging: bool,
 }
 
 impl Default for KubernetesSettings {
     fn default() -> Self {
-        Self { ingress_url: None, lease: LEASE.to_owned() }
+        Self { ingress_url: None, lease: LEASE.to_owned(), messaging: true }
     }
 }
 
@@ -54,4 +57,5 @@ fn is_base(text: &str) -> bool {
 pub(super) struct Kubernetes {
     pub(super) ingress_url: Option<String>,
     pub(super) lease: Option<String>,
+    pub(super) messaging: Option<bool>,
 }

@@ -42,6 +42,11 @@ impl Defaults {
     }
 }
 
+/// Where the ConfigMap may be, the one that counts first.
+pub(crate) fn places() -> [Name; 2] {
+    NAMESPACES.map(|namespace| Name::new(namespace, NAME))
+}
+
 /// The ConfigMap among the resources, if it is there.
 pub(super) fn find(resources: &Resources) -> Option<&Resource<ConfigMap>> {
     let maps = &resources.config_maps;

@@ -48,6 +48,7 @@ mod watch;
 
 pub use channel::ChannelDefinition;
 pub(crate) use channel::names_channel;
+pub(crate) use defaults::places as default_channel_maps;
 pub(crate) use documents::read_one;
 pub use kind::Kind;
 pub(crate) use objects::{Objects, file_of};

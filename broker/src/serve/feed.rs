@@ -21,9 +21,9 @@ pub(super) enum Feed {
 
 impl Feed {
     /// The one that the command line asks for.
-    pub(super) async fn open(args: &ServeArgs) -> Result<Self, Failure> {
+    pub(super) async fn open(args: &ServeArgs, settings: &Settings) -> Result<Self, Failure> {
         if args.kubernetes {
-            let cluster = Cluster::open()
+            let cluster = Cluster::open(&settings.kubernetes)
                 .await
                 .map_err(|error| Failure::caused("cannot follow a cluster", &error))?;
             return Ok(Self::Cluster(Box::new(cluster)));

@@ -105,7 +105,7 @@ impl Process {
     ) -> Result<Self, Failure> {
         let signals = Signals::new().map_err(|error| Failure::caused("cannot start", &error))?;
         let settings = Arc::new(settings);
-        let feed = Feed::open(args).await?;
+        let feed = Feed::open(args, &settings).await?;
         let sockets = listen::bind_shared(settings.listen, settings.workers)
             .map_err(|error| cannot_listen(settings.listen, &error))?;
         let admin = listen::bind_shared(settings.admin, 1)

@@ -20,6 +20,7 @@ const CHANNEL: &str = "TriggerChannelReady";
 const FILTER: &str = "FilterReady";
 const ADDRESSABLE: &str = "Addressable";
 const POLICIES: &str = "EventPoliciesReady";
+const IDENTITY: &str = "OIDCIdentityCreated";
 
 /// What a cluster is told of the Broker `name`; `None` while nothing is known of it.
 pub(super) fn status(view: &View<'_>, name: &Name, config: Option<&Name>) -> Option<BrokerStatus> {
@@ -48,9 +49,7 @@ pub(super) fn status(view: &View<'_>, name: &Name, config: Option<&Name>) -> Opt
     let delivery = resource.and_then(|resource| resource.spec.delivery.as_ref());
     let sink = delivery.and_then(|delivery| delivery.dead_letter_sink.as_ref());
     let dead_letter_sink = view.sink(sink, name, &mut conditions);
-    let reason = "OIDCDisabled";
-    let message = "Feature \"authentication-oidc\" must be enabled to support Authorization";
-    conditions.holds_because(POLICIES, reason, message);
+    policies(&mut conditions);
     for problem in view.errors(Kind::Broker, name) {
         let (kind, reason) = condition_of(problem);
         if !conditions.has_failed(kind) {
@@ -107,6 +106,19 @@ fn condition_of(problem: &Problem) -> (&'static str, &'static str) {
     } else {
         (FILTER, "InvalidSpec")
     }
+}
+
+/// Nobody is kept out: there are no policies without identities.
+pub(super) fn policies(conditions: &mut Conditions) {
+    let reason = "OIDCDisabled";
+    let message = "Feature \"authentication-oidc\" must be enabled to support Authorization";
+    conditions.holds_because(POLICIES, reason, message);
+}
+
+/// Nobody is asked who sends.
+pub(super) fn identity(conditions: &mut Conditions) {
+    let reason = "OIDCAuthenticationDisabled";
+    conditions.holds_because(IDENTITY, reason, "authentication-oidc feature disabled");
 }
 
 /// A problem without the object it is in.

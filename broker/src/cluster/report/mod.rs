@@ -1,14 +1,21 @@
 //! What a cluster is told: the conditions and addresses of our objects, by whoever leads.
 
 mod broker;
+mod channel;
 mod conditions;
+mod made;
+mod subscription;
 mod trigger;
 mod view;
 mod write;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
-use channel::{Name, status::Condition};
+use ::channel::{Hub, Name, status::Condition};
 use kube::Client;
 use serde_json::Value;
 use tokio::{
@@ -30,6 +37,7 @@ use crate::{
     manifest::Kind,
 };
 
+use made::Maker;
 use view::View;
 use write::{Writer, Written};
 
@@ -109,7 +117,7 @@ impl std::fmt::Debug for Reporter {
 struct Looked {
     inventory: usize,
     changes: u64,
-    down: Vec<Name>,
+    down: Vec<Hub>,
 }
 
 impl Reporter {
@@ -138,6 +146,8 @@ impl Reporter {
         let candidate = Candidate::new(self.client.clone(), &self.namespace, &self.lease);
         let mut lease = JoinSet::new();
         lease.spawn(candidate.run(leads, stop.clone()));
+        let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+        let mut maker = Maker::new(client, shared, &self.ingress_url);
         let mut looks = time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = None;
@@ -149,10 +159,17 @@ impl Reporter {
             }
             let inventory = self.control.inventory.load_full();
             let now = self.look(&inventory);
-            if looked.as_ref() == Some(&now) && self.failed.is_empty() {
+            let is_same = looked.as_ref() == Some(&now);
+            if is_same && self.failed.is_empty() && !maker.is_waiting() {
                 continue;
             }
-            let reports = self.reports(&inventory);
+            let Some(is_made) = stop.run_until_cancelled(maker.make(&inventory)).await else {
+                break;
+            };
+            if is_same && self.failed.is_empty() && !is_made {
+                continue;
+            }
+            let reports = self.reports(&inventory, &maker.unmade);
             let is_all = reports.len() < WRITES_MAX;
             if stop.run_until_cancelled(self.write(reports, &leading)).await.is_none() {
                 break;
@@ -164,28 +181,28 @@ impl Reporter {
     }
 
     fn look(&self, inventory: &Arc<Inventory>) -> Looked {
-        let brokers = inventory.brokers.iter();
         let is_down = |state: &Result<_, _>| {
             state.as_ref().is_ok_and(|state: &crate::control::HubState| state.down().is_some())
         };
         Looked {
             inventory: Arc::as_ptr(inventory).addr(),
             changes: self.shared.seen.changes(),
-            down: brokers
+            down: inventory
+                .hubs()
                 .filter(|(_, state)| is_down(state))
-                .map(|(name, _)| name.clone())
+                .map(|(hub, _)| hub)
                 .collect(),
         }
     }
 
     /// What the cluster does not know yet, at most [`WRITES_MAX`].
-    fn reports(&mut self, inventory: &Inventory) -> Vec<Report> {
+    fn reports(&mut self, inventory: &Inventory, unmade: &BTreeMap<Name, String>) -> Vec<Report> {
         let shared = Arc::clone(&self.shared);
         let seen = shared.seen.lock();
-        let mut view = View::new(inventory, &seen, &shared.referred, &self.ingress_url);
+        let mut view = View::new(inventory, &seen, &shared.referred, &self.ingress_url, unmade);
         let now = Instant::now();
         let mut reports = Vec::new();
-        // Brokers come before triggers in the order of kinds: triggers say how their brokers are.
+        // Hubs come before those who want their events in the order of kinds: these say how they are.
         for ((kind, name), seen) in seen.iter().filter(|(_, seen)| !seen.is_ending) {
             let Some(report) = report(&mut view, *kind, name, seen) else { continue };
             let key = (*kind, name.clone());
@@ -232,6 +249,15 @@ impl Reporter {
     }
 }
 
+/// Notes whether a channel is ready, for its subscriptions: the Channel before what stands behind it.
+fn note_channel(view: &mut View<'_>, name: &Name, conditions: &[Condition]) {
+    if let Some(ready) = conditions::ready(conditions)
+        && !view.channels.contains_key(name)
+    {
+        view.channels.insert(name.clone(), ready.clone());
+    }
+}
+
 /// What is to be told of an object, if anything is.
 fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<Report> {
     // What others report on is theirs to say.
@@ -254,7 +280,7 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             (serde_json::to_value(status), conditions)
         }
         Kind::Trigger => {
-            let broker = seen.broker.as_ref()?;
+            let broker = seen.hub.as_ref()?;
             let of_broker = view.seen.get(&(Kind::Broker, broker.clone()));
             if of_broker.is_some_and(|seen| seen.foreign_class.is_some())
                 || of_broker.is_none() && !may_claim
@@ -265,16 +291,33 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
-        Kind::Channel | Kind::Backing(_) | Kind::Subscription | Kind::ConfigMap | Kind::Secret => {
-            return None;
+        Kind::Channel => {
+            let status = channel::status(view, name)?;
+            let conditions = status.backing.observed.conditions.clone();
+            note_channel(view, name, &conditions);
+            (serde_json::to_value(status), conditions)
         }
+        Kind::Backing(of) => {
+            let status = channel::backing_status(view, of, name)?;
+            let conditions = status.observed.conditions.clone();
+            note_channel(view, name, &conditions);
+            (serde_json::to_value(status), conditions)
+        }
+        Kind::Subscription => {
+            let status = subscription::status(view, name, seen.hub.as_ref()?)?;
+            let conditions = status.observed.conditions.clone();
+            (serde_json::to_value(status), conditions)
+        }
+        Kind::ConfigMap | Kind::Secret => return None,
     };
     if view.is_waiting.take() {
         // Once it is known that is a change, and there is something to tell.
         return None;
     }
-    // That a trigger has no broker is a condition of its own.
-    let warnings = view.warnings(kind, name).filter(|it| !it.field.starts_with("spec.broker"));
+    // That a hub is not there is a condition of its own.
+    let of_hub =
+        |field: &str| field.starts_with("spec.broker") || field.starts_with("spec.channel");
+    let warnings = view.warnings(kind, name).filter(|it| !of_hub(&it.field));
     let warnings = warnings.map(broker::in_line).collect();
     // A status is made of text and numbers alone.
     let status = status.unwrap_or_default();

@@ -4,7 +4,7 @@ use channel::{Name, status::Observed};
 use dispatcher::TriggerStatus;
 
 use super::{
-    broker::in_line,
+    broker::{identity, in_line},
     conditions::Conditions,
     view::{SINK_RESOLVED, View, written},
 };
@@ -18,7 +18,6 @@ const BROKER: &str = "BrokerReady";
 const SUBSCRIPTION: &str = "SubscriptionReady";
 const DEPENDENCY: &str = "DependencyReady";
 const SUBSCRIBER: &str = "SubscriberResolved";
-const IDENTITY: &str = "OIDCIdentityCreated";
 
 /// What a cluster is told of the Trigger `name`; `None` while nothing is known of it.
 pub(super) fn status(view: &View<'_>, name: &Name, broker: &Name) -> Option<TriggerStatus> {
@@ -78,8 +77,7 @@ pub(super) fn status(view: &View<'_>, name: &Name, broker: &Name) -> Option<Trig
         }
         None => conditions.is_unknown(SUBSCRIPTION, "SubscriptionUnknown", "it is not at work yet"),
     }
-    let reason = "OIDCAuthenticationDisabled";
-    conditions.holds_because(IDENTITY, reason, "authentication-oidc feature disabled");
+    identity(&mut conditions);
     for problem in view.errors(Kind::Trigger, name) {
         let kind = condition_of(problem);
         conditions.fails(kind, "InvalidSpec", &in_line(problem));

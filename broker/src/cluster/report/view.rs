@@ -7,7 +7,7 @@ use std::{
 };
 
 use channel::{
-    Destination, Found, Name, Reference, Target,
+    CLUSTER_DOMAIN, Destination, Found, Name, Reference, Target,
     status::{Addressable, Condition},
 };
 use dispatcher::DeadLetterSinkStatus;
@@ -17,7 +17,7 @@ use crate::{
     addresses::Addresses as _,
     cluster::{referred::Referred, seen::Seen},
     control::Inventory,
-    manifest::{Kind, Problem, Severity, file_of},
+    manifest::{Kind, Problem, Severity, file_of, names_channel},
 };
 
 /// The condition of an object's dead letter sink.
@@ -33,6 +33,12 @@ pub(super) struct View<'a> {
     problems: HashMap<&'a Path, Vec<&'a Problem>>,
     /// Whether each broker is ready, as far as this report has come.
     pub(super) brokers: BTreeMap<Name, Condition>,
+    /// The same of channels.
+    pub(super) channels: BTreeMap<Name, Condition>,
+    /// The subscriptions of each channel.
+    pub(super) subscriptions: BTreeMap<&'a Name, Vec<(&'a Name, &'a Seen)>>,
+    /// What could not be made for a channel, and why.
+    pub(super) unmade: &'a BTreeMap<Name, String>,
     /// Whether something was looked for that is not known yet.
     pub(super) is_waiting: Cell<bool>,
 }
@@ -43,11 +49,20 @@ impl<'a> View<'a> {
         seen: &'a BTreeMap<(Kind, Name), Seen>,
         referred: &'a Referred,
         ingress_url: &'a str,
+        unmade: &'a BTreeMap<Name, String>,
     ) -> Self {
         let mut problems: HashMap<&Path, Vec<&Problem>> = HashMap::new();
         for standing in &inventory.problems {
             let problem = &standing.problem;
             problems.entry(problem.file.as_path()).or_default().push(problem);
+        }
+        let mut subscriptions: BTreeMap<&Name, Vec<(&Name, &Seen)>> = BTreeMap::new();
+        for ((kind, name), seen) in seen.iter().filter(|((kind, _), _)| *kind == Kind::Subscription)
+        {
+            debug_assert_eq!(*kind, Kind::Subscription);
+            if let Some(channel) = &seen.hub {
+                subscriptions.entry(channel).or_default().push((name, seen));
+            }
         }
         Self {
             inventory,
@@ -56,6 +71,9 @@ impl<'a> View<'a> {
             ingress_url,
             problems,
             brokers: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            subscriptions,
+            unmade,
             is_waiting: Cell::new(false),
         }
     }
@@ -83,14 +101,7 @@ impl<'a> View<'a> {
 
     /// Where a reference leads, by the addresses that the cluster knows.
     pub(super) fn find(&self, reference: &Reference) -> Result<Found, String> {
-        let of_broker = reference.kind.as_deref() == Some("Broker");
-        let name = |reference: &Reference| {
-            Some(Name::new(reference.namespace.clone()?, reference.name.clone()?))
-        };
-        let name = name(reference)
-            .filter(|name| of_broker && self.inventory.resources.brokers.contains_key(name));
-        let url = name.and_then(|name| self.broker_url(&name).parse().ok());
-        match url {
+        match self.own_url(reference).and_then(|url| url.parse().ok()) {
             Some(url) => Ok(Found::Address(Target { url, ca_certs: None, audience: None })),
             None => {
                 if self.referred.is_asked(reference) {
@@ -99,6 +110,17 @@ impl<'a> View<'a> {
                 self.referred.find(reference)
             }
         }
+    }
+
+    /// The address of a broker or channel that runs here.
+    fn own_url(&self, reference: &Reference) -> Option<String> {
+        let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
+        let resources = &self.inventory.resources;
+        if reference.kind.as_deref() == Some("Broker") && resources.brokers.contains_key(&name) {
+            return Some(self.broker_url(&name));
+        }
+        let is_here = names_channel(reference) && resources.channels.contains_key(&name);
+        is_here.then(|| channel_url(&name))
     }
 
     /// Where a broker takes events.
@@ -135,6 +157,11 @@ impl<'a> View<'a> {
             }
         }
     }
+}
+
+/// Where a channel takes events: by the name of its Service.
+pub(super) fn channel_url(channel: &Name) -> String {
+    format!("http://{}-kn-channel.{}.{CLUSTER_DOMAIN}", channel.name, channel.namespace)
 }
 
 /// A URL as Knative writes it: the path that only the syntax asks for is left out.

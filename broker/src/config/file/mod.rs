@@ -184,6 +184,7 @@ impl File {
         self.nats.apply(&mut settings.nats);
         put(&mut settings.kubernetes.ingress_url, self.kubernetes.ingress_url.map(Some));
         put(&mut settings.kubernetes.lease, self.kubernetes.lease);
+        put(&mut settings.kubernetes.messaging, self.kubernetes.messaging);
         put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
         self.overflow.apply(&mut settings.overflow);
         let overflow = &settings.overflow;
