@@ -70,9 +70,9 @@ async fn nothing_is_ready_before_the_first_list() {
     let subscriber = Subscriber::start().await;
     let spec = format!("broker: shop, subscriber: {{uri: '{}'}}", subscriber.url("/till"));
     apply(&cluster, &(broker("shop") + &trigger("till", &spec)));
+    let setup = setup(&cluster);
     cluster.crash().await;
-    let starting = setup(&cluster).spawn();
-    let mut starting = starting;
+    let mut starting = setup.spawn();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(starting.process.exit().is_none(), "{}", starting.process.stderr());
     assert_eq!(starting.process.stdout(), "", "not ready");
@@ -96,14 +96,14 @@ async fn another_reports_when_the_one_that_did_is_gone() {
     until(&cluster, "trigger till", "Ready", "True").await;
     let second = join(&cluster).await;
     let holder = |lease: &serde_json::Value| lease["spec"]["holderIdentity"].clone();
-    let before = holder(&get(&cluster, "lease catchment"));
+    let before = holder(&get(&cluster, "lease catchment -n catchment"));
     // Gracefully: the next one need not wait until the lease has run out.
     first.terminate();
     first.exit(Duration::from_secs(40)).await;
     apply(&cluster, &trigger("books", &url("/books")));
     until(&cluster, "trigger books", "Ready", "True").await;
     arrives(&cluster, "shop", &subscriber, "/books").await;
-    let after = holder(&get(&cluster, "lease catchment"));
+    let after = holder(&get(&cluster, "lease catchment -n catchment"));
     assert_ne!(before, after);
     // By a crash.
     first.start_again().await;
@@ -111,7 +111,7 @@ async fn another_reports_when_the_one_that_did_is_gone() {
     second.kill().await;
     apply(&cluster, &trigger("late", &url("/late")));
     eventually(Duration::from_secs(60), || async {
-        let lease = get(&cluster, "lease catchment");
+        let lease = get(&cluster, "lease catchment -n catchment");
         if holder(&lease) == after { Err(lease) } else { Ok(()) }
     })
     .await;

@@ -8,16 +8,17 @@ use harness::servers::kubernetes::Kubernetes;
 use harness::{Mode, Program, Sample, Setup, Subscriber, eventually, say_not_run};
 use serde_json::{Value, json};
 
-use crate::define;
+use crate::root;
 
 /// How long anything may take that should be so at once, on a machine that is busy.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// A cluster with our definitions, and nothing else in it; `None`, and said so, when there can be none.
+/// A cluster where the program is installed as shipped, and nothing else is; `None`, and said so,
+/// when there can be none.
 pub(crate) async fn own_cluster(what: &str) -> Option<Kubernetes> {
     match Kubernetes::start().await {
         Ok(cluster) => {
-            define(&cluster);
+            install(&cluster);
             Some(cluster)
         }
         Err(why) => {
@@ -27,12 +28,25 @@ pub(crate) async fn own_cluster(what: &str) -> Option<Kubernetes> {
     }
 }
 
-/// A process that follows `cluster`, with what addresses begin with at its own way in.
+fn install(cluster: &Kubernetes) {
+    let overlay = root().join("deploy/kubernetes/overlays/disk").display().to_string();
+    let said = cluster.kubectl(&["apply", "-k", &overlay], "");
+    assert!(said.is_success, "{}", said.stderr);
+    kubectl(cluster, "wait --for=condition=Established --timeout=60s crd --all");
+}
+
+/// A process that follows `cluster` with the rights of the account that is shipped for it, and with what
+/// addresses begin with at its own way in.
 pub(crate) fn setup(cluster: &Kubernetes) -> Setup {
+    as_account(cluster, "catchment")
+}
+
+/// The same with the rights of another account of its namespace.
+pub(crate) fn as_account(cluster: &Kubernetes, account: &str) -> Setup {
     let listen: SocketAddr = ([127, 0, 0, 1], free_ports(1)[0]).into();
     Setup::new()
         .arg("--kubernetes")
-        .env("KUBECONFIG", &cluster.kubeconfig().display().to_string())
+        .env("KUBECONFIG", &cluster.kubeconfig_of("catchment", account).display().to_string())
         .listen(listen)
         .config(json!({"kubernetes": {"ingressUrl": format!("http://{listen}")}}))
 }

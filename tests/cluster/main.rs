@@ -10,12 +10,14 @@
 
 mod accepted;
 mod changed;
+mod channels;
 mod columns;
 mod definitions;
 mod followed;
 mod install;
 mod joined;
 mod kn;
+mod narrow;
 mod refused;
 mod reported;
 

@@ -255,6 +255,16 @@ async fn what_is_referred_to_is_followed() {
         ),
     );
     kubectl(&cluster, "wait --for=condition=Established --timeout=60s crd robots.example.com");
+    // What ships a kind ships such a role for it; the aggregation is a controller's that is not here.
+    apply(
+        &cluster,
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+         metadata: {name: robots, labels: {duck.knative.dev/addressable: 'true'}}\n\
+         rules: [{apiGroups: [example.com], resources: [robots], verbs: [get, list, watch]}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: robots}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: robots}\n\
+         subjects: [{kind: ServiceAccount, name: catchment, namespace: catchment}]\n",
+    );
     let subscriber = Subscriber::start().await;
     let robot = |path: &str, ready: &str| {
         format!(

@@ -272,7 +272,7 @@ impl Cluster {
             Change::Failed(_) => {
                 following.get_mut().has_answered |= !matches!(from, Subject::Ours(_));
             }
-            Change::Put(..) | Change::Gone(_) => {}
+            Change::Put(..) | Change::Gone(_) | Change::Recovered => {}
         }
         let about = from.to_string();
         match &change {
@@ -294,6 +294,7 @@ impl Cluster {
                     true
                 }
                 Change::Absent | Change::Failed(_) => !self.is_begun,
+                Change::Recovered => false,
             },
         };
         if is_news {
@@ -356,7 +357,7 @@ impl Cluster {
                 }
                 !self.is_begun
             }
-            Change::Failed(_) => false,
+            Change::Failed(_) | Change::Recovered => false,
         }
     }
 
@@ -380,6 +381,7 @@ impl Cluster {
                 referred.set_failed(key, why);
                 true
             }
+            Change::Recovered => referred.set_recovered(key),
         }
     }
 

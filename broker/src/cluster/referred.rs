@@ -82,6 +82,8 @@ pub(super) struct Put {
 #[derive(Debug, Default)]
 struct OfKind {
     standing: Standing,
+    /// Whether all of them were known once.
+    was_listed: bool,
     things: HashMap<Name, Thing>,
 }
 
@@ -151,6 +153,7 @@ impl Referred {
         of_kind.things.retain(|name, _| names.contains(name));
         let is_first = !matches!(of_kind.standing, Standing::Listed);
         of_kind.standing = Standing::Listed;
+        of_kind.was_listed = true;
         is_first || of_kind.things.len() != before
     }
 
@@ -165,6 +168,17 @@ impl Referred {
     /// Notes why the objects of a kind cannot be looked up for now; those that are known stay known.
     pub(super) fn set_failed(&self, key: &KindKey, why: String) {
         self.write().entry(key.clone()).or_default().standing = Standing::Failed(why);
+    }
+
+    /// Notes that the objects of a kind are as they were last known. Returns whether that is news.
+    pub(super) fn set_recovered(&self, key: &KindKey) -> bool {
+        let mut kinds = self.write();
+        let of_kind = kinds.entry(key.clone()).or_default();
+        let has_failed = matches!(of_kind.standing, Standing::Failed(_));
+        if has_failed && of_kind.was_listed {
+            of_kind.standing = Standing::Listed;
+        }
+        has_failed
     }
 
     /// Forgets a kind that nobody refers to.

@@ -6,6 +6,7 @@ use channel::Name;
 use futures_util::StreamExt as _;
 use kube::{
     Api, ResourceExt as _,
+    api::ListParams,
     core::DynamicObject,
     runtime::{
         WatchStreamExt as _,
@@ -13,7 +14,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{in_words, is_not_found};
@@ -26,6 +27,12 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 
 /// The longest wait after a failure.
 const RETRY_MAX: Duration = Duration::from_secs(15);
+
+/// How often a server that could not be reached is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long it may take to answer.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What became of the objects of one kind.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub(super) enum Change {
     Absent,
     /// They cannot be told for now, for this reason.
     Failed(String),
+    /// They can be told again, and nothing has changed.
+    Recovered,
 }
 
 /// A change, and the watch that it comes from.
@@ -71,11 +80,28 @@ pub(super) async fn follow<S: Clone>(
     if let Some(name) = &watched.only {
         config = config.fields(&format!("metadata.name={name}"));
     }
-    let stream = watcher::watcher(watched.api, config).backoff(Waits::default());
+    let stream = watcher::watcher(watched.api.clone(), config).backoff(Waits::default());
     let mut stream = std::pin::pin!(stream.take_until(stop.clone().cancelled_owned()));
     let mut listing = BTreeSet::new();
     let mut told = None;
-    while let Some(event) = stream.next().await {
+    // Whether the server could not be reached: that it can be again, a watch tells only with a change.
+    let mut is_cut_off = false;
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = stream.next() => next,
+            () = answers(&watched.api), if is_cut_off => {
+                is_cut_off = false;
+                told = None;
+                let news = News { from: from.clone(), change: Change::Recovered };
+                match stop.run_until_cancelled(changes.send(news)).await {
+                    Some(Ok(())) => continue,
+                    _ => return,
+                }
+            }
+        };
+        let Some(event) = next else { return };
+        is_cut_off = event.as_ref().is_err_and(is_unreachable);
         let change = match event {
             Ok(Event::Init) => {
                 listing.clear();
@@ -113,6 +139,28 @@ pub(super) async fn follow<S: Clone>(
             () = stop.cancelled() => return,
             sent = told => if sent.is_err() { return },
         }
+    }
+}
+
+/// Waits until the server answers questions about the objects.
+async fn answers(api: &Api<DynamicObject>) {
+    let one = ListParams::default().limit(1);
+    loop {
+        time::sleep(ASK_EVERY).await;
+        let asked = api.list(&one);
+        if time::timeout(ASK_TIMEOUT, asked).await.is_ok_and(|answer| answer.is_ok()) {
+            return;
+        }
+    }
+}
+
+/// Whether it is not the server that refuses.
+fn is_unreachable(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => !matches!(error, kube::Error::Api(_)),
+        _ => false,
     }
 }
 
