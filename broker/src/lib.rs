@@ -25,6 +25,10 @@
 //! `dispatcher/src/outcome.rs` (what an answer means), `retry.rs` (how long to wait),
 //! [`dispatcher::breaker`] (whether to ask at all).
 //!
+//! A channel of its own takes the same way as a broker: to the program both are a [`channel::Hub`], and
+//! a subscription is a trigger that wants every event, with its own place for replies
+//! ([`dispatcher::Replies`]).
+//!
 //! # Who runs it
 //!
 //! A [`worker`] is a thread with its own runtime, listening socket, channel reader, lanes,
@@ -42,7 +46,9 @@
 //! ```text
 //! YAML -> Spec (as written) -> Plan (checked, complete) -> running pieces
 //!         BrokerSpec           DeliveryPlan                Admission, Fanout
+//!         ChannelDefinition    the same                    the same
 //!         TriggerSpec          TriggerPlan, Filter         Routes, lanes
+//!         SubscriptionSpec     the same                    the same
 //! ```
 //!
 //! Specs stand in [`spec`] and [`dispatcher::TriggerSpec`]; [`check`] says all that is wrong with

@@ -2,8 +2,8 @@
 //!
 //! Here is what the other rooms share: the [`Event`], its forms on the wire ([`binding`]), the
 //! contract of every backend ([`Channel`], and [`Overflow`] and [`Ledger`] beside it) with its four
-//! backends ([`memory`], [`disk`], [`kafka`], [`nats`]), anything that takes an event ([`Sink`]), and
-//! how users name one ([`Destination`]).
+//! backends ([`memory`], [`disk`], [`kafka`], [`nats`]), anything that takes an event ([`Sink`]),
+//! how users name one ([`Destination`]), and what a log belongs to: a broker or a channel, by its [`Hub`].
 //!
 //! # Promises
 //!

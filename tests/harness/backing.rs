@@ -75,6 +75,7 @@ impl Backing {
             Self::Kafka(kafka) => setup.config(json!({"kafka": {
                 "bootstrapServers": kafka.bootstrap(),
                 "topicTemplate": format!("{own}-{{namespace}}.{{name}}"),
+                "channelTopicTemplate": format!("{own}-channel-{{namespace}}.{{name}}"),
             }})),
             Self::Nats(nats) => {
                 setup.config(json!({"nats": {"url": nats.url(), "streamPrefix": own}}))

@@ -15,7 +15,7 @@
 //! | dead letters of one page | 1,000 | 400 |
 //! | triggers, and bytes of trees, of one explanation | 1,000, 8 MiB | those that want the event come first |
 //! | ids in one change | 10,000 | 400 |
-//! | triggers, and brokers, with metrics of their own | 1,000 each | summed under `other` |
+//! | triggers and subscriptions, and hubs, with metrics of their own | 1,000 each | summed under `other` |
 //!
 //! # Reading order
 //!

@@ -45,7 +45,8 @@ fn check_channel(spec: &SubscriptionSpec, namespace: &str, problems: &mut Vec<In
     }
     if problems.len() == before && !names_channel(channel) {
         let kinds = Kind::CHANNELS.map(Kind::as_str).join(", ");
-        let rule = format!("must be a channel of {MESSAGING}: {kinds}");
+        let group = MESSAGING.trim_end_matches('/');
+        let rule = format!("must be one of {kinds}, of {group}");
         problems.push(Invalid::new("spec.channel.kind", rule));
     }
 }

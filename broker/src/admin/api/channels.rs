@@ -20,7 +20,10 @@ use super::{
     Items,
     brokers::{ChannelView, Facts, Stored, View},
 };
-use crate::ingress::Problem;
+use crate::{
+    control::{HubState, NotReady},
+    ingress::Problem,
+};
 
 /// A channel, whatever its kind.
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,11 +113,7 @@ pub(crate) async fn show(
 }
 
 impl MessagingChannelView {
-    fn of(
-        view: &View<'_>,
-        hub: &Hub,
-        state: &Result<crate::control::HubState, crate::control::NotReady>,
-    ) -> Self {
+    fn of(view: &View<'_>, hub: &Hub, state: &Result<HubState, NotReady>) -> Self {
         let kind = view.inventory.kinds.get(hub).copied().unwrap_or_default();
         let facts = Facts::of(view, hub, state);
         Self {

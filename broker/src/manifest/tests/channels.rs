@@ -103,8 +103,8 @@ fn what_is_wrong_with_a_channel_is_told_where_it_stands() {
             "5:26: spec.delivery.retry: invalid value: -1: must not be negative",
         ),
         (
-            channel("InMemoryChannel", "spec: {delivery: {retries: 1}}\n"),
-            "5:19: spec.delivery.retries: unknown field (did you mean retry?)",
+            channel("InMemoryChannel", "spec: {delivery: {rety: 1}}\n"),
+            "5:19: spec.delivery.rety: unknown field (did you mean retry?)",
         ),
         (
             channel("Channel", "spec: {subscribers: [{}]}\n"),
@@ -144,12 +144,12 @@ fn what_is_wrong_with_a_subscription_is_told_where_it_stands() {
         ),
         (
             channel.replace("Channel,", "Broker,") + to,
-            "6:57: spec.channel.kind: must be a channel of messaging.knative.dev/: Channel, \
-             InMemoryChannel, DiskChannel, KafkaChannel, NatsJetStreamChannel",
+            "6:57: spec.channel.kind: must be one of Channel, InMemoryChannel, DiskChannel, \
+             KafkaChannel, NatsJetStreamChannel, of messaging.knative.dev",
         ),
         (
             channel.replace("name: c", "name: c, namespace: other") + to,
-            "6:85: spec.channel.namespace: must be default, the subscription's own",
+            "6:86: spec.channel.namespace: must be default, the subscription's own",
         ),
         (channel.replace(", name: c", "") + to, "6:12: spec.channel: missing field(s): name"),
         (
