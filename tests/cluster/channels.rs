@@ -31,7 +31,6 @@ async fn post(program: &harness::Program, object: &Value, id: &str) -> Sample {
     let sample = Sample::new("/cluster", id, "com.example.asked");
     let (mut headers, body) = sample.binary();
     let Headers(list) = &mut headers;
-    list.retain(|(name, _)| !name.eq_ignore_ascii_case("host"));
     list.push(("host".to_owned(), host.as_bytes().to_vec()));
     let mut producer = Producer::new(program.events(), "unused");
     let answer = producer.request("POST", "/", headers, Some(body)).await.expect("an answer");

@@ -51,7 +51,7 @@ impl Producer {
         self.request("POST", &target, headers, Some(body)).await
     }
 
-    /// Sends a request; with a body, its `content-length` is added. Errors as [`Producer::send`].
+    /// Sends a request; with a body, its `content-length` is added, and a `host` unless it is given. Errors as [`Producer::send`].
     pub async fn request(
         &mut self,
         method: &str,
@@ -59,7 +59,10 @@ impl Producer {
         headers: Headers,
         body: Option<Bytes>,
     ) -> io::Result<Response> {
-        let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\n", self.to).into_bytes();
+        let mut bytes = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
+        if headers.text("host").is_none() {
+            bytes.extend(format!("host: {}\r\n", self.to).bytes());
+        }
         for (name, value) in &headers.0 {
             bytes.extend(name.bytes().chain(*b": "));
             bytes.extend(value.iter().chain(b"\r\n"));

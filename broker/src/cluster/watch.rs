@@ -6,7 +6,7 @@ use channel::Name;
 use futures_util::StreamExt as _;
 use kube::{
     Api, ResourceExt as _,
-    api::ListParams,
+    api::{ListParams, WatchParams},
     core::DynamicObject,
     runtime::{
         WatchStreamExt as _,
@@ -84,7 +84,7 @@ pub(super) async fn follow<S: Clone>(
     let mut stream = std::pin::pin!(stream.take_until(stop.clone().cancelled_owned()));
     let mut listing = BTreeSet::new();
     let mut told = None;
-    // Whether the server could not be reached: that it can be again, a watch tells only with a change.
+    // Whether it failed last: that it goes on, a watch tells only with the next change.
     let mut is_cut_off = false;
     loop {
         let next = tokio::select! {
@@ -101,7 +101,7 @@ pub(super) async fn follow<S: Clone>(
             }
         };
         let Some(event) = next else { return };
-        is_cut_off = event.as_ref().is_err_and(is_unreachable);
+        is_cut_off = event.is_err();
         let change = match event {
             Ok(Event::Init) => {
                 listing.clear();
@@ -142,25 +142,19 @@ pub(super) async fn follow<S: Clone>(
     }
 }
 
-/// Waits until the server answers questions about the objects.
+/// Waits until the objects can be listed and watched.
 async fn answers(api: &Api<DynamicObject>) {
-    let one = ListParams::default().limit(1);
+    let (one, watch) = (ListParams::default().limit(1), WatchParams::default().timeout(1));
     loop {
         time::sleep(ASK_EVERY).await;
-        let asked = api.list(&one);
+        let asked = async {
+            let listed = api.list(&one).await?;
+            let version = listed.metadata.resource_version.unwrap_or_default();
+            api.watch(&watch, &version).await.map(drop)
+        };
         if time::timeout(ASK_TIMEOUT, asked).await.is_ok_and(|answer| answer.is_ok()) {
             return;
         }
-    }
-}
-
-/// Whether it is not the server that refuses.
-fn is_unreachable(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => !matches!(error, kube::Error::Api(_)),
-        _ => false,
     }
 }
 
