@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use channel::{Budget, Channel, Hub, HubKind, Name};
-use dispatcher::{Fanout, Pauses, Selection, Trigger};
+use dispatcher::{Fanout, Pauses, Selection, Trigger, TriggerSpec};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +20,7 @@ pub use crate::books::{Books, BreakerState, HubBooks, TriggerBooks};
 use crate::{
     cluster::Troubles,
     ingress::Connections,
-    manifest::{Resources, Standing},
+    manifest::{Resource, Resources, Standing},
     worker::{Command, Mailbox, Unanswered},
 };
 
@@ -94,8 +94,8 @@ pub struct TriggerState {
     pub name: Name,
     /// Whose events it wants; it is a subscription when that is a channel.
     pub hub: Hub,
-    /// `spec.filter` and `spec.filters` as written; null of a subscription.
-    pub filter: serde_json::Value,
+    /// What the user wrote; none of a subscription.
+    pub written: Option<Arc<Resource<TriggerSpec>>>,
     /// The trigger at work, or why there is none.
     pub running: Result<Arc<Trigger>, NotReady>,
     /// Why its subscriber or dead letter sink cannot be found any more, though it is at work still.
@@ -104,6 +104,16 @@ pub struct TriggerState {
     pub paused: Option<PausedBy>,
     /// Whose dead letter sink holds for it, if there is one.
     pub sink_from: Option<SinkFrom>,
+}
+
+impl TriggerState {
+    /// `spec.filter` and `spec.filters` as written; null of a subscription.
+    pub fn filter_as_written(&self) -> serde_json::Value {
+        self.written.as_ref().map_or(serde_json::Value::Null, |resource| {
+            let TriggerSpec { filter, filters, .. } = &resource.spec;
+            serde_json::json!({ "filter": filter, "filters": filters })
+        })
+    }
 }
 
 /// Whose manifest names a trigger's dead letter sink.

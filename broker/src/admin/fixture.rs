@@ -20,19 +20,19 @@ use channel::{
 use dispatcher::{
     AttemptLog, DeadLetter, DeadLetterLimits, DeadLetters, DeliveryPlan, Fanout, Filter, Overflows,
     Pauses, Quota, Reason, Replies, Routes, SinkState, SinkStatus, Trigger, TriggerKey,
-    TriggerPlan, http::Endpoint,
+    TriggerPlan, TriggerSpec, http::Endpoint,
 };
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Admin, Process, routes};
 use crate::{
     cli::{Color, Console, Format},
     control::{Control, HubState, Inventory, NotReady, SinkFrom, TriggerState},
     ingress::{Admission, Connections},
-    manifest::{Position, Problem, Standing},
+    manifest::{self, Position, Problem, Resource, Standing},
 };
 
 /// When all dead letters failed: 2026-01-31T12:00:00Z plus their number in minutes.
@@ -129,7 +129,7 @@ impl Bench {
         let taker = TriggerState {
             name: name(subscription),
             hub: hub.clone(),
-            filter: Value::Null,
+            written: None,
             running: Ok(running),
             unresolved: None,
             paused: None,
@@ -278,14 +278,13 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
         triggers: triggers
             .into_iter()
             .map(|(trigger, running)| {
-                let filter = json!({"filter": {"attributes": {"type": "a"}}, "filters": []});
                 let hub = Hub::broker(name("default/default"));
                 let name = name(trigger);
                 let sink_from = Some(SinkFrom::Hub(HubKind::Broker));
                 let state = TriggerState {
                     name: name.clone(),
                     hub,
-                    filter,
+                    written: Some(written(&name)),
                     running,
                     unresolved: None,
                     paused: None,
@@ -300,4 +299,16 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
         subscriptions: BTreeMap::new(),
         problems: vec![Standing { problem, since: "2026-01-31T12:00:00Z".parse().unwrap() }],
     }
+}
+
+/// A trigger that wants events of type `a`.
+fn written(name: &Name) -> Arc<Resource<TriggerSpec>> {
+    let Name { namespace, name: called } = name;
+    let text = format!(
+        "apiVersion: eventing.knative.dev/v1\nkind: Trigger\n\
+         metadata: {{namespace: {namespace}, name: {called}}}\n\
+         spec: {{broker: b, subscriber: {{uri: 'http://x'}}, filter: {{attributes: {{type: a}}}}}}\n"
+    );
+    let snapshot = manifest::read("fixture", &text);
+    Arc::clone(&snapshot.resources.triggers[name])
 }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
+    time::Duration,
 };
 
 use channel::Name;
@@ -11,7 +12,10 @@ use kube::{
     Api, Client, ResourceExt as _,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{self, Instant},
+};
 use tokio_util::{sync::CancellationToken, sync::DropGuard, task::TaskTracker};
 
 use super::{
@@ -38,6 +42,9 @@ const KINDS_MAX: usize = 64;
 
 /// Config maps that brokers may name.
 const CONFIG_MAPS_MAX: usize = 256;
+
+/// The least time between two snapshots: a flood of changes is told in few.
+const APART: Duration = Duration::from_millis(100);
 
 /// What is shared with whoever reports.
 #[derive(Debug, Default)]
@@ -72,6 +79,8 @@ pub struct Cluster {
     troubles: Arc<Troubles>,
     /// Whether something has changed since the last snapshot.
     is_stale: bool,
+    /// When the next snapshot may be made.
+    next_at: Instant,
     /// Whether the first snapshot was given.
     is_begun: bool,
     snapshot: Snapshot,
@@ -112,6 +121,7 @@ impl Cluster {
             tasks: TaskTracker::new(),
             troubles: Arc::default(),
             is_stale: true,
+            next_at: Instant::now(),
             is_begun: false,
             snapshot: Snapshot::default(),
         };
@@ -155,8 +165,10 @@ impl Cluster {
     /// Cancel safe: a change that was noticed is told by the next call.
     pub async fn next_change(&mut self) -> Snapshot {
         loop {
-            if self.is_stale && (self.is_begun || self.is_known()) {
+            let is_due = !self.is_begun || Instant::now() >= self.next_at;
+            if self.is_stale && is_due && (self.is_begun || self.is_known()) {
                 self.is_stale = false;
+                self.next_at = Instant::now() + APART;
                 let addresses: Arc<dyn Addresses> = Arc::<Referred>::clone(&self.shared.referred);
                 self.objects.set_foreign(self.foreign.clone());
                 (self.snapshot, _) = self.objects.link(&addresses);
@@ -167,9 +179,11 @@ impl Cluster {
                 }
                 self.is_stale = true;
             }
-            let Some(news) = self.changes.recv().await else {
-                // We hold a sender ourselves.
-                std::future::pending().await
+            let news = tokio::select! {
+                biased;
+                // We hold a sender ourselves, so there is always one to come.
+                Some(news) = self.changes.recv() => news,
+                () = time::sleep_until(self.next_at), if self.is_stale && self.is_begun => continue,
             };
             self.take(news);
             while let Ok(news) = self.changes.try_recv() {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use channel::{Name, status::Condition};
+use jiff::Timestamp;
 use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
 
@@ -45,15 +46,69 @@ pub(super) struct Seen {
     /// What `status` says, the times of changes aside.
     pub(super) digest: u64,
     /// When each condition last changed.
-    pub(super) changes: Vec<Changed>,
+    pub(super) changes: Box<[Changed]>,
 }
 
 /// A condition's state, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Changed {
-    pub(super) kind: Box<str>,
-    pub(super) status: Box<str>,
-    pub(super) since: Box<str>,
+    /// Hash of its type: there may be very many objects, each with the same few types.
+    kind: u64,
+    status: Status,
+    /// Since when; a condition may not say.
+    since: Option<Timestamp>,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    True,
+    False,
+    Unknown,
+}
+
+impl Status {
+    fn read(text: &str) -> Self {
+        match text {
+            "True" => Self::True,
+            "False" => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Changed {
+    /// What is kept of a condition.
+    pub(super) fn new(kind: &str, status: &str, since: Option<&str>) -> Self {
+        let since = since.and_then(|since| since.parse().ok());
+        Self { kind: hash_of(kind), status: Status::read(status), since }
+    }
+
+    /// Whether it is about a condition of that type.
+    pub(super) fn is_of(&self, kind: &str) -> bool {
+        self.kind == hash_of(kind)
+    }
+
+    /// Whether its status is that one.
+    pub(super) fn is(&self, status: &str) -> bool {
+        self.status == Status::read(status)
+    }
+
+    /// Since when, as a condition says it.
+    pub(super) fn since(&self) -> Option<String> {
+        self.since.map(in_seconds)
+    }
+}
+
+/// A time as Kubernetes writes it.
+pub(super) fn in_seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn hash_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Seen {
@@ -64,10 +119,9 @@ impl Seen {
         let conditions: Vec<Condition> = conditions
             .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
             .unwrap_or_default();
-        let changes = conditions.into_iter().map(|condition| Changed {
-            kind: condition.kind.into(),
-            status: condition.status.into(),
-            since: condition.last_transition_time.unwrap_or_default().into(),
+        let changes = conditions.iter().map(|condition| {
+            let since = condition.last_transition_time.as_deref();
+            Changed::new(&condition.kind, &condition.status, since)
         });
         let is_broker = kind == Kind::Broker;
         let class = object.annotations().get(CLASS_ANNOTATION);

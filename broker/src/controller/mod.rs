@@ -282,7 +282,10 @@ impl Controller {
         TriggerState {
             name: wanted.name.clone(),
             hub: wanted.hub.clone(),
-            filter: wanted.filter_as_written(),
+            written: match wanted.hub.kind {
+                HubKind::Broker => self.snapshot.resources.triggers.get(wanted.name).cloned(),
+                HubKind::Channel => None,
+            },
             running,
             unresolved,
             paused,

@@ -83,16 +83,6 @@ impl<'a> Wanted<'a> {
         Some(Self { name, hub, hash: resource.hash, annotations: &resource.annotations, asks })
     }
 
-    /// `spec.filter` and `spec.filters` as written.
-    pub(crate) fn filter_as_written(&self) -> serde_json::Value {
-        match self.asks {
-            Asks::Trigger(spec) => {
-                serde_json::json!({ "filter": spec.filter, "filters": spec.filters })
-            }
-            Asks::Subscription(_) => serde_json::Value::Null,
-        }
-    }
-
     /// Why it cannot run without its hub.
     pub(crate) fn homeless(&self) -> NotReady {
         let name = self.hub.name.to_string();

@@ -234,7 +234,7 @@ impl File<'_> {
                 hash,
                 generation: generation.and_then(Node::whole).unwrap_or_default(),
                 origin,
-                places: PLACES.iter().map(|field| (*field, node.locate(field))).collect(),
+                places: places(node),
             };
             self.content.items.push(Item { name, resource: body.in_shell(shell) });
         } else {
@@ -253,6 +253,14 @@ impl File<'_> {
         });
         self.content.problems.extend(problems);
     }
+}
+
+/// Where the fields are in a file; an object of a cluster has no places.
+fn places(node: &Node) -> Vec<(&'static str, Position)> {
+    if node.at == Position::NONE {
+        return Vec::new();
+    }
+    PLACES.iter().map(|field| (*field, node.locate(field))).collect()
 }
 
 /// Covers what decides how the resource runs: not `status`, nor what a cluster adds to `metadata`.

@@ -10,8 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use channel::{Event, HubKind, Name, Refusal, binding::http as binding};
-use dispatcher::{FilterSpec, TriggerFilter, filter::Filter};
-use serde::Deserialize;
+use dispatcher::filter::Filter;
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -153,7 +152,7 @@ fn none() -> Problem {
 fn subject(state: &TriggerState) -> Option<Subject<'_>> {
     let filter = match &state.running {
         Ok(running) => running.plan.filter.clone(),
-        Err(_) => compiled(&state.filter)?,
+        Err(_) => compiled(state)?,
     };
     Some(Subject {
         name: &state.name,
@@ -166,14 +165,9 @@ fn subject(state: &TriggerState) -> Option<Subject<'_>> {
 }
 
 /// The filter of a trigger that is not at work.
-fn compiled(written: &serde_json::Value) -> Option<Filter> {
-    #[derive(Deserialize)]
-    struct Written {
-        filter: Option<TriggerFilter>,
-        filters: Vec<FilterSpec>,
-    }
-    let written = Written::deserialize(written).ok()?;
-    Filter::compile(written.filter.as_ref(), &written.filters).ok()
+fn compiled(state: &TriggerState) -> Option<Filter> {
+    let spec = &state.written.as_ref()?.spec;
+    Filter::compile(spec.filter.as_ref(), &spec.filters).ok()
 }
 
 fn wants_text(headers: &HeaderMap) -> bool {

@@ -278,7 +278,7 @@ impl TriggerView {
             message: facts.why.map(|why| why.message),
             paused: facts.paused,
             ordered: facts.plan.map(|plan| plan.ordered),
-            filter: state.filter.clone(),
+            filter: state.filter_as_written(),
             delivery: facts.delivery,
             breaker: facts.breaker,
             concurrency: facts.concurrency,

@@ -249,11 +249,10 @@ fn a_broker_that_shares_its_label_is_counted_with_the_others() {
         let running = Err(NotReady { reason: "X", message: String::new() });
         let trigger = name(&format!("t/{number:04}"));
         let hub = Hub::broker(name(&broker_name));
-        let filter = serde_json::Value::Null;
         let state = TriggerState {
             name: trigger.clone(),
             hub,
-            filter,
+            written: None,
             running,
             unresolved: None,
             paused: None,

@@ -24,7 +24,7 @@ use crate::{
         error::in_words,
         feed::Shared,
         kinds::Followed,
-        seen::{Changed, Seen, digest},
+        seen::{Changed, Seen, digest, in_seconds},
     },
     manifest::Kind,
 };
@@ -127,15 +127,15 @@ impl Writer {
         conditions: &[Condition],
         warnings: &[String],
     ) {
-        let was = before.changes.iter().find(|changed| &*changed.kind == READY);
-        let was = was.map_or("", |changed| &changed.status);
+        let was = before.changes.iter().find(|changed| changed.is_of(READY));
+        let was_false = was.is_some_and(|changed| changed.is("False"));
         let mut events = Vec::new();
         match ready(conditions) {
-            Some(ready) if ready.status == "False" && was != "False" => {
+            Some(ready) if ready.status == "False" && !was_false => {
                 let note = ready.message.clone().unwrap_or_default();
                 events.push((EventType::Warning, reason_of(ready), note));
             }
-            Some(ready) if ready.status == "True" && was == "False" => {
+            Some(ready) if ready.status == "True" && was_false => {
                 events.push((EventType::Normal, READY.to_owned(), "is ready again".to_owned()));
             }
             _ => {}
@@ -178,15 +178,9 @@ fn with_times(mut status: Value, before: &[Changed], now: Timestamp) -> Value {
     let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
     for condition in conditions.into_iter().flatten() {
         let text = |field: &str| condition.get(field).and_then(Value::as_str).unwrap_or_default();
-        let known = before.iter().find(|changed| {
-            *changed.kind == *text("type")
-                && *changed.status == *text("status")
-                && !changed.since.is_empty()
-        });
-        let since = known.map_or_else(
-            || now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            |changed| changed.since.to_string(),
-        );
+        let known =
+            before.iter().find(|changed| changed.is_of(text("type")) && changed.is(text("status")));
+        let since = known.and_then(Changed::since).unwrap_or_else(|| in_seconds(now));
         if let Some(fields) = condition.as_object_mut() {
             fields.insert("lastTransitionTime".to_owned(), Value::String(since));
         }
@@ -200,11 +194,8 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_time_while_it_stays_as_it_is() {
-        let changed = |kind: &str, status: &str| Changed {
-            kind: kind.into(),
-            status: status.into(),
-            since: "2026-01-01T00:00:00Z".into(),
-        };
+        let changed =
+            |kind: &str, status: &str| Changed::new(kind, status, Some("2026-01-01T00:00:00Z"));
         let before = [changed("Ready", "True"), changed("Addressable", "False")];
         let status = json!({"conditions": [
             {"type": "Ready", "status": "True"},
