@@ -112,7 +112,7 @@ fn what_is_wrong_with_a_channel_is_told_where_it_stands() {
         ),
         (
             channel("Channel", "spec: {channelTemplate: {kind: DiskChannel}}\n"),
-            "5:8: spec.channelTemplate.apiVersion: is required",
+            "5:25: spec.channelTemplate.apiVersion: is required",
         ),
         (
             channel("KafkaChannel", "spec: {numPartitions: 0}\n"),
@@ -151,7 +151,7 @@ fn what_is_wrong_with_a_subscription_is_told_where_it_stands() {
             channel.replace("name: c", "name: c, namespace: other") + to,
             "6:86: spec.channel.namespace: must be default, the subscription's own",
         ),
-        (channel.replace(", name: c", "") + to, "6:12: spec.channel: missing field(s): name"),
+        (channel.replace(", name: c", "") + to, "6:3: spec.channel: missing field(s): name"),
         (
             format!("{channel}{to}  reply: {{uri: nowhere}}\n"),
             "8:16: spec.reply.uri: Relative URI is not allowed when Ref and [apiVersion, kind, \
