@@ -2,6 +2,7 @@
 
 mod clients;
 mod doors;
+mod erase;
 mod faults;
 mod replicas;
 

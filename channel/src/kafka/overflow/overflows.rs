@@ -33,7 +33,7 @@ use super::{
     waiting_room::{Room, WaitingRoom},
 };
 use crate::{
-    Budget, Change, Ledger as _, Name, Overflow, Watch as _,
+    Budget, Change, Ledger as _, Name, Overflow, PublishError, Watch as _,
     removal::{Removals, Silences},
 };
 
@@ -68,6 +68,20 @@ impl Shared {
     pub(super) fn group(&self, topic: &str) -> String {
         let name = topic.strip_prefix(&self.prefix).unwrap_or_default();
         format!("{}{name}", self.group_prefix)
+    }
+
+    /// Writes down that a topic is of this broker: the name alone may fit another one too.
+    pub(super) async fn note(&self, topic: &str) -> Result<(), PublishError> {
+        let suffix = topic.strip_prefix(&self.prefix).unwrap_or_default();
+        self.ledger.put(&naming::made_key(suffix), topic.as_bytes().to_vec().into()).await
+    }
+
+    /// Takes back what [`Shared::note`] wrote.
+    async fn unnote(&self, topic: &str) {
+        let key = naming::made_key(topic.strip_prefix(&self.prefix).unwrap_or_default());
+        if let Err(error) = self.ledger.remove(&key).await {
+            tracing::debug!(key, %error, "the note of an overflow is not removed");
+        }
     }
 
     /// How the topic of an overflow must be. Nothing that waits goes by age: it is the dispatcher that
@@ -259,7 +273,10 @@ impl Overflows {
         // A topic that is made anew counts from the start: no note may be there that fits by chance.
         if is_empty && self.remove_notes(&trigger).await && announced.is_fresh() {
             match shared.topics.delete(topic, &shared.group(topic)).await {
-                Ok(true) => tracing::info!(topic, "removed an overflow that was empty for long"),
+                Ok(true) => {
+                    shared.unnote(topic).await;
+                    tracing::info!(topic, "removed an overflow that was empty for long");
+                }
                 Ok(false) => {}
                 Err(error) => {
                     tracing::debug!(topic, reason = words(&error), "not deleted");
