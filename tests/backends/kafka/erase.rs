@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use channel::{Erased, KafkaPlan, KafkaSettings, Name, kafka};
+use channel::{Erased, Hub, KafkaPlan, KafkaSettings, Name, kafka};
 use harness::eventually;
 
 use super::support::{control, event, open, open_with, publish, servers, settings, topic, unique};
@@ -12,20 +12,21 @@ use crate::erased::{end, fill, has_all, is_new};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-async fn erase(settings: &KafkaSettings, name: &Name) -> Erased {
-    kafka::erase(settings.clone(), name, WITHIN, control()).await.unwrap()
+async fn erase(settings: &KafkaSettings, hub: impl Into<Hub>) -> Erased {
+    kafka::erase(settings.clone(), hub, WITHIN, control()).await.unwrap()
 }
 
 /// Erases until nothing is left; what was removed in all.
-async fn erase_all(settings: &KafkaSettings, name: &Name) -> BTreeSet<String> {
+async fn erase_all(settings: &KafkaSettings, hub: impl Into<Hub>) -> BTreeSet<String> {
+    let hub = &hub.into();
     let removed = std::cell::RefCell::new(BTreeSet::new());
     eventually(Duration::from_secs(60), || async {
-        let erased = erase(settings, name).await;
+        let erased = erase(settings, hub).await;
         removed.borrow_mut().extend(erased.removed.clone());
         if erased.is_done() { Ok(()) } else { Err(erased) }
     })
     .await;
-    assert_eq!(erase(settings, name).await, Erased::default());
+    assert_eq!(erase(settings, hub).await, Erased::default());
     removed.into_inner()
 }
 
@@ -34,21 +35,28 @@ async fn a_broker_is_erased_and_those_with_names_as_close_as_can_be_are_not() {
     let Some(kafka) = servers("erasing a broker").await else { return };
     let (bootstrap, name) = (kafka.bootstrap(), unique());
     let settings = settings(&bootstrap);
-    let beside = |end: &str| Name::new("test", format!("{}{end}", name.name));
+    let beside = |end: &str| Hub::broker(Name::new("test", format!("{}{end}", name.name)));
     // The log of the second would be the topic of what waits for trigger test/t of the first, and what
     // waits for the second's test/u that of the first's test/t.overflow.test.u.
-    let others = [beside(".overflow.test.t"), beside(".overflow"), beside(".b"), beside("b")];
+    let others = [
+        beside(".overflow.test.t"),
+        beside(".overflow"),
+        beside(".b"),
+        beside("b"),
+        Hub::channel(name.clone()),
+    ];
+    let hub = Hub::broker(name.clone());
     let triggers =
         [Name::new("test", "u"), Name::new("test", "a.b"), Name::new("n", "x".repeat(253))];
-    for broker in others.iter().chain([&name]) {
-        let channel = open(&bootstrap, broker, 1).await;
+    for it in others.iter().chain([&hub]) {
+        let channel = open(&bootstrap, it, 1).await;
         fill(&*channel, &triggers).await;
         end(channel).await;
     }
-    for erased in [&name, &others[0]] {
+    for erased in [&hub, &others[0]] {
         let removed = erase_all(&settings, erased).await;
-        let log = topic(erased);
-        let group = format!("consumer group catchment.test.{}", erased.name);
+        let log = topic(&erased.name);
+        let group = format!("consumer group catchment.test.{}", erased.name.name);
         for part in ["", ".ledger", ".overflow.test.u", ".overflow.test.a.b"] {
             assert!(removed.contains(&format!("topic {log}{part}")), "{part}: {removed:?}");
         }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use channel::{Erased, Name, NatsPlan, NatsSettings, nats};
+use channel::{Erased, Hub, Name, NatsPlan, NatsSettings, nats};
 use harness::servers::nats::{Nats as Server, Options};
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -13,8 +13,8 @@ use crate::erased::{end, fill, has_all, is_new};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-async fn erase(server: &Server, name: &Name) -> Erased {
-    nats::erase(&settings(server), name, WITHIN, &Handle::current()).await.unwrap()
+async fn erase(server: &Server, hub: impl Into<Hub>) -> Erased {
+    nats::erase(&settings(server), hub, WITHIN, &Handle::current()).await.unwrap()
 }
 
 /// Streams of 2 GiB are set aside whole.
@@ -26,19 +26,21 @@ fn small() -> NatsPlan {
 async fn a_broker_is_erased_and_those_with_names_as_close_as_can_be_are_not() {
     let test = "a_broker_is_erased_and_those_with_names_as_close_as_can_be_are_not";
     let Some(server) = server(test, &Options::default()).await else { return };
-    let name = Name::new("tests", "a");
+    let broker = |namespace: &str, name: &str| Hub::broker(Name::new(namespace, name));
+    let name = broker("tests", "a");
     let long = "x".repeat(240);
     let others = [
-        Name::new("tests", "a.overflow.tests.t"),
-        Name::new("tests", "a.b"),
-        Name::new("tests", "ab"),
-        Name::new("tests-a", "a"),
-        Name::new("tests", format!("{long}b")),
-        Name::new("tests", format!("{long}c")),
+        broker("tests", "a.overflow.tests.t"),
+        broker("tests", "a.b"),
+        broker("tests", "ab"),
+        broker("tests-a", "a"),
+        broker("tests", &format!("{long}b")),
+        broker("tests", &format!("{long}c")),
+        Hub::channel(name.name.clone()),
     ];
     let triggers = [Name::new("tests", "u"), Name::new("tests", "a.b"), Name::new("n", long)];
-    for broker in others.iter().chain([&name]) {
-        let channel = open(&server, &small(), broker).await;
+    for it in others.iter().chain([&name]) {
+        let channel = open(&server, &small(), it).await;
         fill(&*channel, &triggers).await;
         end(channel).await;
     }
