@@ -45,7 +45,7 @@
 //! `event` and `draft` (an event, and one in the making), `rules` (what CloudEvents asks of
 //! attributes), [`binding`], `channel`, `publish` and `lease` (the contract of the log), `overflow` (of
 //! what waits for one trigger), `ledger` (of what is noted), [`memory`], `record` (an event as bytes),
-//! [`disk`], [`kafka`], [`nats`], `budget`, `sink`, `destination`, [`status`] (what a cluster is told of an
+//! [`disk`], [`kafka`], [`nats`], `erased` (what became of it all), `budget`, `sink`, `destination`, [`status`] (what a cluster is told of an
 //! object), [`schema`] (what it holds of one for us).
 
 mod attributes;
@@ -61,6 +61,7 @@ pub mod disk;
 mod draft;
 mod drain;
 mod due;
+mod erased;
 mod event;
 mod hub;
 mod invalid;
@@ -90,6 +91,7 @@ pub use channel::{
 pub use destination::{CLUSTER_DOMAIN, Destination, Found, Reference, Target};
 pub use disk::{Disk, DiskSettings};
 pub use draft::{Draft, HOPS_HEADER};
+pub use erased::Erased;
 pub use event::{Attribute, Data, Event, Form, Kind, SpecVersion};
 pub use hub::{Hub, HubKind};
 pub use invalid::Invalid;

@@ -12,6 +12,7 @@
 )]
 
 mod disk;
+mod erased;
 mod kafka;
 mod memory;
 mod nats;

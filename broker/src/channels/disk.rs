@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use channel::{
-    Budget, Hub,
+    Budget, Erased, Hub,
     disk::{Disk, DiskSettings, OpenError},
 };
 
@@ -29,6 +29,18 @@ impl Backends {
             Ok(Err(error)) => Err(not_opened(&error)),
             Err(_panic) => {
                 Err(OpenFailure::for_now("ChannelFailed", "opening it failed unexpectedly"))
+            }
+        }
+    }
+
+    /// Deletes the folder of a hub.
+    pub(super) async fn erase_disk(&self, hub: &Hub) -> Result<Erased, OpenFailure> {
+        let data = self.data().await.map_err(|error| not_opened(&error))?.clone();
+        let hub = hub.clone();
+        match tokio::task::spawn_blocking(move || data.erase(&hub)).await {
+            Ok(erased) => erased.map_err(|error| not_opened(&error)),
+            Err(_panic) => {
+                Err(OpenFailure::for_now("ChannelFailed", "deleting it failed unexpectedly"))
             }
         }
     }

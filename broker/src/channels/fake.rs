@@ -10,13 +10,13 @@ use std::{
 };
 
 use channel::{
-    Batch, Budget, Channel, Charge, Depth, Durability, Memory, MemoryLimits, Name, Overflow,
-    Publish, PublishError, Reader, Strength, Work,
+    Batch, Budget, Channel, Charge, Depth, Durability, Erased, Hub, Memory, MemoryLimits, Name,
+    Overflow, Publish, PublishError, Reader, Strength, Work,
 };
 use tokio::sync::oneshot;
 
 use super::{OpenFailure, OpenRequest, Opened, Opener};
-use crate::spec::ChannelKind;
+use crate::spec::{ChannelChoice, ChannelKind};
 
 /// A channel of any kind, in memory, that is as well as a test says.
 #[derive(Debug)]
@@ -129,6 +129,10 @@ pub(crate) struct Script {
     pub(crate) opened: Mutex<Vec<Arc<Fake>>>,
     /// What was asked for, in order.
     pub(crate) asked: Mutex<Vec<ChannelKind>>,
+    /// What was to be erased, in order.
+    pub(crate) erased: Mutex<Vec<(Hub, ChannelKind)>>,
+    /// What erasing comes to; once that is over nothing is left.
+    pub(crate) erasing: Mutex<VecDeque<Result<Erased, OpenFailure>>>,
     held: Arc<AtomicUsize>,
     held_max: Arc<AtomicUsize>,
 }
@@ -197,6 +201,15 @@ impl Opener for ByScript {
             script.opened.lock().unwrap().push(Arc::clone(&fake));
             let channel: Arc<dyn Channel> = fake;
             Ok(channel)
+        })
+    }
+
+    fn erase(&self, hub: &Hub, choice: &ChannelChoice) -> Work<Result<Erased, OpenFailure>> {
+        let (script, hub) = (Arc::clone(&self.0), hub.clone());
+        let kind = choice.kind(ChannelKind::Memory);
+        Box::pin(async move {
+            script.erased.lock().unwrap().push((hub, kind));
+            script.erasing.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Erased::default()))
         })
     }
 }

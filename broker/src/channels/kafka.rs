@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use channel::{
-    Budget, Hub, Kafka, KafkaPlan, KafkaSettings,
-    kafka::{KafkaSasl, KafkaTls, KafkaUser, OpenError, Secret},
+    Budget, Erased, Hub, Kafka, KafkaPlan, KafkaSettings,
+    kafka::{self, KafkaSasl, KafkaTls, KafkaUser, OpenError, Secret},
 };
 
-use super::{Backends, OpenFailure, Opened, not_configured};
+use super::{Backends, ERASE_TIMEOUT, OpenFailure, Opened, not_configured};
 use crate::{
     config::{self, SaslMechanism, SaslSettings},
     spec::KafkaChannelSpec,
@@ -24,12 +24,8 @@ impl Backends {
         spec: &KafkaChannelSpec,
         budget: Arc<Budget>,
     ) -> Opened {
+        let mut settings = self.kafka_settings()?;
         let of_process = &self.settings.kafka;
-        let Some(servers) = &of_process.bootstrap_servers else {
-            return Err(not_configured("kafka.bootstrapServers"));
-        };
-        let event_bytes_max = self.settings.memory.limits.event_bytes_max;
-        let mut settings = settings(servers, of_process, event_bytes_max);
         settings.instance = self.instance().await;
         settings.overflow_removed_after = self.settings.overflow.removed_after;
         let defaults = KafkaPlan::default();
@@ -46,6 +42,22 @@ impl Backends {
             Err(error) => Err(not_opened(&error)),
         }
     }
+
+    /// Deletes the topics of a hub.
+    pub(super) async fn erase_kafka(&self, hub: &Hub) -> Result<Erased, OpenFailure> {
+        let (settings, runtime) = (self.kafka_settings()?, self.runtime.clone());
+        let erased = kafka::erase(settings, hub, ERASE_TIMEOUT, runtime).await;
+        erased.map_err(|error| not_opened(&error))
+    }
+
+    fn kafka_settings(&self) -> Result<KafkaSettings, OpenFailure> {
+        let of_process = &self.settings.kafka;
+        let Some(servers) = &of_process.bootstrap_servers else {
+            return Err(not_configured("kafka.bootstrapServers"));
+        };
+        let event_bytes_max = self.settings.memory.limits.event_bytes_max;
+        Ok(settings(servers, of_process, event_bytes_max))
+    }
 }
 
 fn not_opened(error: &OpenError) -> OpenFailure {
@@ -55,6 +67,7 @@ fn not_opened(error: &OpenError) -> OpenFailure {
         OpenError::Unreachable { .. } => OpenFailure::for_now("ChannelUnreachable", message),
         OpenError::Refused { .. } => OpenFailure::for_now("ChannelRefused", message),
         OpenError::Topic { .. } => OpenFailure::for_now("ChannelMismatch", message),
+        OpenError::NotErased { .. } => OpenFailure::for_now("ChannelNotErased", message),
         _ => OpenFailure::for_now("ChannelFailed", message),
     }
 }

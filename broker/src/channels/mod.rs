@@ -7,10 +7,10 @@ pub(crate) mod fake;
 mod kafka;
 mod nats;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use channel::{
-    Budget, Channel, Hub, Memory, Work,
+    Budget, Channel, Erased, Hub, Memory, Work,
     disk::{Data, OpenError},
 };
 use dispatcher::{DeadLetterLimits, Following, Notes};
@@ -86,6 +86,10 @@ pub trait Opener: fmt::Debug + Send + Sync {
     /// at once. What blocks belongs on a thread for that. A future that takes longer than a minute
     /// is dropped, and must then leave nothing behind that keeps a later one from opening.
     fn open(&self, request: OpenRequest) -> Work<Opened>;
+
+    /// Deletes what `hub`, which asked for `choice`, has stored. Its channel must not be open
+    /// anywhere. To be called again until nothing is left; when nothing is there it changes nothing.
+    fn erase(&self, hub: &Hub, choice: &ChannelChoice) -> Work<Result<Erased, OpenFailure>>;
 }
 
 /// The backends of this build.
@@ -106,7 +110,15 @@ impl Opener for Backends {
         let backends = self.clone();
         Box::pin(async move { backends.open_channel(request).await })
     }
+
+    fn erase(&self, hub: &Hub, choice: &ChannelChoice) -> Work<Result<Erased, OpenFailure>> {
+        let (backends, hub, choice) = (self.clone(), hub.clone(), choice.clone());
+        Box::pin(async move { backends.erase_channel(&hub, choice).await })
+    }
 }
+
+/// How long a server may take over deleting what a hub has there.
+const ERASE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Backends {
     async fn open_channel(self, request: OpenRequest) -> Opened {
@@ -120,6 +132,16 @@ impl Backends {
                     Memory::new(self.workers, self.settings.memory.limits, budget);
                 Ok(channel)
             }
+        }
+    }
+
+    async fn erase_channel(self, hub: &Hub, choice: ChannelChoice) -> Result<Erased, OpenFailure> {
+        match choice.or(self.settings.channel_default) {
+            ChannelChoice::Disk(_) => self.erase_disk(hub).await,
+            ChannelChoice::Kafka(_) => self.erase_kafka(hub).await,
+            ChannelChoice::Nats(_) => self.erase_nats(hub).await,
+            // It went with the process, or with the channel.
+            ChannelChoice::InMemory | ChannelChoice::Default => Ok(Erased::default()),
         }
     }
 
@@ -180,6 +202,8 @@ fn not_configured(field: &str) -> OpenFailure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use channel::Name;
     use clap::Parser as _;
 
@@ -198,11 +222,14 @@ mod tests {
         Backends { settings: Arc::new(settings), workers: 1, runtime: Handle::current(), data }
     }
 
+    fn hub() -> Hub {
+        Hub::broker(Name::new("a", "b"))
+    }
+
     async fn open(backends: &Backends, choice: ChannelChoice) -> Opened {
         let budget = Budget::new(1 << 20);
         let dead_letters = DeadLetterLimits::default();
-        let hub = Hub::broker(Name::new("a", "b"));
-        backends.open(OpenRequest { hub, choice, budget, dead_letters }).await
+        backends.open(OpenRequest { hub: hub(), choice, budget, dead_letters }).await
     }
 
     #[tokio::test]
@@ -217,8 +244,40 @@ mod tests {
             let backends = backends(|settings| {
                 (settings.kafka.bootstrap_servers, settings.nats.url) = (None, None);
             });
-            let failure = open(&backends, ChannelChoice::Default.or(kind)).await.unwrap_err();
+            let choice = ChannelChoice::Default.or(kind);
+            let failure = open(&backends, choice.clone()).await.unwrap_err();
+            assert_eq!((failure.reason, failure.retry), ("ChannelNotConfigured", false));
+            let failure = backends.erase(&hub(), &choice).await.unwrap_err();
             assert_eq!((failure.reason, failure.retry), ("ChannelNotConfigured", false));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_on_disk_is_erased_once_it_is_let_go_and_memory_has_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let backends = backends(|settings| settings.data = folder.path().to_owned());
+        let (hub, choice) = (hub(), ChannelChoice::Default.or(ChannelKind::Disk));
+        let disk = open(&backends, choice.clone()).await.unwrap();
+        let failure = backends.erase(&hub, &choice).await.unwrap_err();
+        assert!(failure.retry && failure.message.contains("is open"), "{failure}");
+        disk.close();
+        disk.end(Instant::now() + Duration::from_secs(20)).await;
+        drop(disk);
+        let path = folder.path().join("brokers/a/b");
+        let erased = backends.erase(&hub, &choice).await.unwrap();
+        assert_eq!(erased.removed, [path.display().to_string()]);
+        assert!(erased.is_done() && !path.exists());
+        for choice in [choice, ChannelChoice::InMemory] {
+            assert_eq!(backends.erase(&hub, &choice).await.unwrap(), Erased::default());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_asked_again() {
+        let backends = backends(|settings| settings.nats.url = Some("nats://127.0.0.1:1".into()));
+        let choice = ChannelChoice::Default.or(ChannelKind::Nats);
+        let failure = backends.erase(&hub(), &choice).await.unwrap_err();
+        assert_eq!((failure.reason, failure.retry), ("ChannelUnreachable", true));
+        assert!(failure.message.contains("nats://127.0.0.1:1"), "{failure}");
     }
 }

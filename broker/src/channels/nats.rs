@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use channel::{
-    Budget, Hub, Nats, NatsPlan, NatsSettings,
-    nats::{NatsTls, OpenError, Placement, Retention, Secret, Storage},
+    Budget, Erased, Hub, Nats, NatsPlan, NatsSettings,
+    nats::{self, NatsTls, OpenError, Placement, Retention, Secret, Storage},
 };
 
-use super::{Backends, OpenFailure, Opened, not_configured};
+use super::{Backends, ERASE_TIMEOUT, OpenFailure, Opened, not_configured};
 use crate::{
     config,
     spec::{self, GoDuration, NatsChannelSpec},
@@ -21,14 +21,27 @@ impl Backends {
         spec: &NatsChannelSpec,
         budget: Arc<Budget>,
     ) -> Opened {
-        let of_process = &self.settings.nats;
-        let Some(url) = &of_process.url else { return Err(not_configured("nats.url")) };
-        let (mut settings, plan) = (settings(url, of_process), plan(spec));
+        let (mut settings, plan) = (self.nats_settings()?, plan(spec));
         let removed_after = self.settings.overflow.removed_after.as_millis();
         settings.overflow_removed_after_ms = u64::try_from(removed_after).unwrap_or(u64::MAX);
         match Nats::open(&settings, &plan, hub, self.workers, budget, &self.runtime).await {
             Ok(nats) => Ok(nats),
             Err(error) => Err(not_opened(&error)),
+        }
+    }
+
+    /// Deletes the streams and the bucket of a hub.
+    pub(super) async fn erase_nats(&self, hub: &Hub) -> Result<Erased, OpenFailure> {
+        let settings = self.nats_settings()?;
+        let erased = nats::erase(&settings, hub, ERASE_TIMEOUT, &self.runtime).await;
+        erased.map_err(|error| not_opened(&error))
+    }
+
+    fn nats_settings(&self) -> Result<NatsSettings, OpenFailure> {
+        let of_process = &self.settings.nats;
+        match &of_process.url {
+            Some(url) => Ok(settings(url, of_process)),
+            None => Err(not_configured("nats.url")),
         }
     }
 }

@@ -10,11 +10,13 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Hub, HubKind, disk::OpenError, disk::storage::sync_folder};
+use crate::{Erased, Hub, HubKind, disk::OpenError, disk::storage::sync_folder};
 
 const VERSION: &str = "catchment data 1";
 /// Longest name of a Kubernetes resource.
 const NAME_LEN_MAX: usize = 253;
+/// Below it are folders on their way out.
+const ERASED: &str = "erased";
 
 /// The data folder of a process, locked for as long as this or a channel in it lives.
 #[derive(Clone, Debug)]
@@ -55,16 +57,41 @@ impl Data {
         &self.0.path
     }
 
+    /// Deletes the folder of a channel that is not open, with all that it holds. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the channel is open, or the file system refuses. The folder is there whole, or gone for
+    /// whoever opens the channel; then what is left of it goes when this is called again.
+    pub fn erase(&self, hub: &Hub) -> Result<Erased, OpenError> {
+        let (claim, name) = (self.take(hub)?, &hub.name);
+        let gone = self.0.path.join(ERASED).join(hub.kind.plural()).join(&name.namespace);
+        let path = claim.path();
+        let going = gone.join(&name.name);
+        let failed = |path: &Path| OpenError::io(format!("delete the folder {}", path.display()));
+        let mut erased = Erased::default();
+        // What a crash left is in the way of what comes.
+        if remove_folder(&going).map_err(failed(&going))? {
+            erased.removed.push(going.display().to_string());
+        }
+        fs::create_dir_all(&gone).map_err(failed(&path))?;
+        match fs::rename(&path, &going) {
+            Ok(()) => {
+                for parent in [path.parent(), Some(&gone)].into_iter().flatten() {
+                    sync_folder(parent).map_err(failed(&path))?;
+                }
+                remove_folder(&going).map_err(failed(&going))?;
+                erased.removed.push(path.display().to_string());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(&path)(error)),
+        }
+        Ok(erased)
+    }
+
     /// Takes the folder of a channel, made when it is not there, until the claim is dropped.
     pub(super) fn claim(&self, hub: &Hub) -> Result<Claim, OpenError> {
-        let name = &hub.name;
-        if ![&name.namespace, &name.name].into_iter().all(|part| is_safe(part)) {
-            return Err(OpenError::UnsafeName { name: name.clone() });
-        }
-        if !self.0.open().insert(hub.clone()) {
-            return Err(OpenError::InUse { hub: hub.clone() });
-        }
-        let claim = Claim { data: self.clone(), hub: hub.clone() };
+        let (claim, name) = (self.take(hub)?, &hub.name);
         let mut path = self.0.path.clone();
         for part in [hub.kind.plural(), &name.namespace, &name.name] {
             let parent = path.clone();
@@ -76,6 +103,18 @@ impl Data {
             made.map_err(OpenError::io(format!("make the folder {}", path.display())))?;
         }
         Ok(claim)
+    }
+
+    /// Keeps others from the folder of a channel until the claim is dropped.
+    fn take(&self, hub: &Hub) -> Result<Claim, OpenError> {
+        let name = &hub.name;
+        if ![&name.namespace, &name.name].into_iter().all(|part| is_safe(part)) {
+            return Err(OpenError::UnsafeName { name: name.clone() });
+        }
+        if !self.0.open().insert(hub.clone()) {
+            return Err(OpenError::InUse { hub: hub.clone() });
+        }
+        Ok(Claim { data: self.clone(), hub: hub.clone() })
     }
 }
 
@@ -102,6 +141,15 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.data.0.open().remove(&self.hub);
+    }
+}
+
+/// Deletes a folder. Returns whether it was there.
+fn remove_folder(path: &Path) -> io::Result<bool> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -168,6 +216,36 @@ mod tests {
         fs::remove_file(path.join("VERSION")).unwrap();
         let error = Data::open(&path).unwrap_err();
         assert!(matches!(error, OpenError::Version { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_erased_whole_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let [name, other] = ["a", "a.b"].map(|it| Hub::broker(Name::new("n", it)));
+        let channel = Hub::channel(name.name.clone());
+        for it in [&name, &other, &channel] {
+            let claim = data.claim(it).unwrap();
+            fs::write(claim.path().join("log-0"), "events").unwrap();
+        }
+        let claim = data.claim(&name).unwrap();
+        assert!(matches!(data.erase(&name), Err(OpenError::InUse { .. })));
+        let path = claim.path();
+        drop(claim);
+        // As a crash in the middle leaves it.
+        let half = folder.path().join("erased/brokers/n/a");
+        fs::create_dir_all(&half).unwrap();
+        fs::write(half.join("log-0"), "old").unwrap();
+        let paths = [&half, &path].map(|it| it.display().to_string());
+        assert_eq!(data.erase(&name).unwrap(), Erased { removed: paths.into(), left: Vec::new() });
+        assert!(!path.exists() && !half.exists());
+        assert_eq!(data.erase(&name).unwrap(), Erased::default());
+        assert_eq!(fs::read_dir(data.claim(&name).unwrap().path()).unwrap().count(), 0);
+        for kept in [&other, &channel] {
+            assert!(data.claim(kept).unwrap().path().join("log-0").exists());
+        }
+        let unsafe_name = data.erase(&Hub::broker(Name::new("..", "brokers")));
+        assert!(matches!(unsafe_name, Err(OpenError::UnsafeName { .. })));
     }
 
     #[test]

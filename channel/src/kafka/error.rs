@@ -33,6 +33,16 @@ pub enum OpenError {
         /// What is different, or why it cannot be made.
         reason: String,
     },
+    /// Something of a broker that is gone cannot be deleted.
+    #[error("kafka at {servers}: {what} cannot be deleted: {reason}")]
+    NotErased {
+        /// Who was asked.
+        servers: String,
+        /// The topic or the group.
+        what: String,
+        /// What the cluster said.
+        reason: String,
+    },
     /// Something else went wrong.
     #[error("kafka: {doing}: {reason}")]
     Failed {

@@ -37,7 +37,7 @@
 //!
 //! `settings`, `config` (what the library is told), `log` and `open` (the channel), `tracker` (what may be
 //! committed), `settled` (what stands beside it), `partition`, `assignment`, `consume`, `spread`, `produce`, `receipt`, then `ledger`,
-//! `overflow`.
+//! `overflow`; `erase` (deleting it all).
 //!
 //! [`Process`]: crate::Strength::Process
 //! [`Full`]: crate::PublishError::Full
@@ -47,6 +47,7 @@ mod assignment;
 mod config;
 mod consume;
 mod context;
+mod erase;
 mod error;
 mod health;
 mod ledger;
@@ -65,6 +66,7 @@ mod spread;
 mod topics;
 mod tracker;
 
+pub use erase::erase;
 pub use error::OpenError;
 pub use log::Kafka;
 pub use settings::{KafkaPlan, KafkaSasl, KafkaSettings, KafkaTls, KafkaUser, Secret};

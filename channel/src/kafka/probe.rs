@@ -102,6 +102,31 @@ pub(super) struct Connected {
 }
 
 impl Connected {
+    /// The names of all topics, as they were when it connected.
+    pub(super) fn topics(&self) -> &[String] {
+        &self.topics
+    }
+
+    /// The names of all topics now. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What the cluster says.
+    pub(super) fn topics_now(&self) -> KafkaResult<Vec<String>> {
+        let metadata = self.client.fetch_metadata(None, ASK)?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
+    /// The names of all groups. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// What the cluster says.
+    pub(super) fn groups(&self) -> KafkaResult<Vec<String>> {
+        let groups = self.client.fetch_group_list(None, ASK)?;
+        Ok(groups.groups().iter().map(|group| group.name().to_owned()).collect())
+    }
+
     pub(super) fn has(&self, plan: &TopicPlan) -> bool {
         self.topics.contains(&plan.name)
     }

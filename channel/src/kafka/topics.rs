@@ -73,7 +73,7 @@ impl Topics {
         self.is_able
     }
 
-    async fn with_client<T: Send + 'static>(
+    pub(super) async fn with_client<T: Send + 'static>(
         &self,
         ask: impl AsyncFnOnce(&AdminClient<Context>) -> KafkaResult<T>,
     ) -> KafkaResult<T> {
@@ -194,7 +194,7 @@ impl fmt::Debug for Topics {
     }
 }
 
-fn options() -> AdminOptions {
+pub(super) fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(REQUEST_TIMEOUT))
         .operation_timeout(Some(REQUEST_TIMEOUT))

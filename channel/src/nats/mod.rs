@@ -40,12 +40,13 @@
 //! # Reading order
 //!
 //! `channel`, `desk` (who is lent what: pure), `source`, `intake` (pulling), `acks`, `outgoing`, `house`,
-//! `poison`, `overflow`, `ledger`; `provision`, `plan`, `settings`, `link`, `names`.
+//! `poison`, `overflow`, `ledger`; `provision`, `plan`, `settings`, `link`, `names`; `erase` (deleting it all).
 
 mod acks;
 mod amount;
 mod channel;
 mod desk;
+mod erase;
 mod error;
 mod house;
 mod incoming;
@@ -63,6 +64,7 @@ mod source;
 mod watermark;
 
 pub use channel::Nats;
+pub use erase::erase;
 pub use error::OpenError;
 pub use plan::{NatsPlan, Placement, Retention, Storage};
 pub use settings::{NatsSettings, NatsTls, Secret};

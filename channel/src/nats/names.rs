@@ -47,7 +47,12 @@ impl Names {
 
     /// What begins all that is published for a trigger's overflow, without the last dot.
     pub(super) fn overflow_subject(&self, trigger: &Name) -> String {
-        format!("{}.{}.overflow.{}", self.prefix, self.hub, token(trigger))
+        format!("{}{}", self.overflow_subjects(), token(trigger))
+    }
+
+    /// What begins all that is published for the overflows of the hub.
+    pub(super) fn overflow_subjects(&self) -> String {
+        format!("{}.{}.overflow.", self.prefix, self.hub)
     }
 
     /// What the description of an overflow's stream begins with; the trigger's name follows.

@@ -1,6 +1,7 @@
 //! The contract, kept by the channel over Kafka, and what only Kafka can do to it.
 
 mod bounds;
+mod erase;
 mod faults;
 mod group;
 mod kcat;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use channel::{
-    Batch, Budget, Channel, Data, Draft, Envelope, Event, Kafka, KafkaPlan, KafkaSettings, Lease,
-    Name, PublishError, Reader, SpecVersion, Waiting, clock,
+    Batch, Budget, Channel, Data, Draft, Envelope, Event, Hub, Kafka, KafkaPlan, KafkaSettings,
+    Lease, Name, PublishError, Reader, SpecVersion, Waiting, clock,
 };
 use harness::servers::kafka;
 use tokio::runtime::{Handle, Runtime};
@@ -42,18 +42,18 @@ pub(super) fn settings(bootstrap: &str) -> KafkaSettings {
     KafkaSettings::new(bootstrap)
 }
 
-pub(super) async fn open(bootstrap: &str, name: &Name, workers: usize) -> Arc<dyn Channel> {
-    open_with(settings(bootstrap), KafkaPlan::default(), name, workers).await
+pub(super) async fn open(bootstrap: &str, hub: impl Into<Hub>, workers: usize) -> Arc<dyn Channel> {
+    open_with(settings(bootstrap), KafkaPlan::default(), hub, workers).await
 }
 
 pub(super) async fn open_with(
     settings: KafkaSettings,
     plan: KafkaPlan,
-    name: &Name,
+    hub: impl Into<Hub>,
     workers: usize,
 ) -> Arc<dyn Channel> {
     let budget = Budget::new(64 << 20);
-    Kafka::open(settings, plan, name, workers, budget, control()).await.expect("a channel")
+    Kafka::open(settings, plan, hub, workers, budget, control()).await.expect("a channel")
 }
 
 pub(super) fn topic(name: &Name) -> String {

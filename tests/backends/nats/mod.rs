@@ -2,6 +2,7 @@
 
 mod clients;
 mod doors;
+mod erase;
 mod faults;
 mod replicas;
 
@@ -15,8 +16,8 @@ use std::time::{Duration, Instant};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use channel::{
-    Batch, Budget, Channel, Data, Draft, Event, Lease, Name, Nats, NatsPlan, NatsSettings, Reader,
-    SpecVersion,
+    Batch, Budget, Channel, Data, Draft, Event, Hub, Lease, Name, Nats, NatsPlan, NatsSettings,
+    Reader, SpecVersion,
     contract::{self, Backend, Wanted},
 };
 use harness::say_not_run;
@@ -54,9 +55,9 @@ fn ack_wait(seconds: u64) -> NatsPlan {
     NatsPlan { ack_wait: Duration::from_secs(seconds), ..NatsPlan::default() }
 }
 
-async fn open(server: &Server, plan: &NatsPlan, name: &Name) -> Arc<Nats> {
+async fn open(server: &Server, plan: &NatsPlan, hub: impl Into<Hub>) -> Arc<Nats> {
     let budget = Budget::new(64 << 20);
-    Nats::open(&settings(server), plan, name, 2, budget, &Handle::current()).await.unwrap()
+    Nats::open(&settings(server), plan, hub, 2, budget, &Handle::current()).await.unwrap()
 }
 
 fn fresh_name() -> Name {

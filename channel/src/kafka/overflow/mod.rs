@@ -9,7 +9,7 @@
 //! nothing for long it is removed, and made again by the next put.
 
 mod lane;
-mod naming;
+pub(super) mod naming;
 mod overflows;
 mod reading;
 mod shelf;

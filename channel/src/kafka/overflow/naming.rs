@@ -22,7 +22,7 @@ pub(super) fn topic(prefix: &str, trigger: &Name) -> String {
     name.push('.');
     escape(&mut name, &trigger.name, true);
     if prefix.len() + name.len() > TOPIC_LEN_MAX {
-        format!("{prefix}{}", hash(trigger))
+        format!("{prefix}{}", hash(&trigger.to_string()))
     } else {
         format!("{prefix}{name}")
     }
@@ -34,15 +34,33 @@ pub(super) fn trigger(prefix: &str, topic: &str) -> Option<Name> {
     Some(Name::new(unescape(namespace)?, unescape(name)?))
 }
 
+/// What stands for a trigger in the name of a topic, or `None` when the topic is no overflow.
+pub(in super::super) fn suffix<'a>(prefix: &str, name: &'a str) -> Option<&'a str> {
+    let suffix = name.strip_prefix(prefix)?;
+    let is_hash = || {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        suffix.len() == HASH_LEN && suffix.bytes().all(is_digit)
+    };
+    let is_name = trigger(prefix, name).is_some_and(|trigger| topic(prefix, &trigger) == name);
+    (is_name || is_hash()).then_some(suffix)
+}
+
+/// The key of the note that the overflow topic with this suffix is the broker's own.
+pub(in super::super) fn made_key(suffix: &str) -> String {
+    if is_key(suffix) { format!("overflow/{suffix}") } else { format!("overflow/{}", hash(suffix)) }
+}
+
 /// Begins the keys of notes about what is on loan to a trigger.
 pub(super) fn amend_prefix(trigger: &Name) -> String {
     let name = trigger.to_string();
+    if is_key(&name) { format!("amend/{name}/") } else { format!("amend/{}/", hash(&name)) }
+}
+
+/// Whether a text may stand in the key of a note as it is.
+fn is_key(text: &str) -> bool {
     let is_valid =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"./-".contains(&byte);
-    if name.len() > KEY_LEN_MAX || !name.bytes().all(is_valid) {
-        return format!("amend/{}/", hash(trigger));
-    }
-    format!("amend/{name}/")
+    text.len() <= KEY_LEN_MAX && text.bytes().all(is_valid)
 }
 
 /// The key of the note about what lies at `position`.
@@ -82,9 +100,9 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn hash(trigger: &Name) -> String {
+fn hash(trigger: &str) -> String {
     let mut text = String::with_capacity(HASH_LEN);
-    for byte in Sha256::digest(trigger.to_string()).iter().take(HASH_LEN / 2) {
+    for byte in Sha256::digest(trigger).iter().take(HASH_LEN / 2) {
         write!(text, "{byte:02x}").ok();
     }
     text
@@ -116,6 +134,23 @@ mod tests {
             assert_eq!(amended(&prefix, &key), Some(Position(u64::MAX)));
         }
         assert_eq!(amended("amend/n/t/", "amend/n/t/u/7"), None);
+    }
+
+    #[test]
+    fn only_what_stands_for_a_trigger_is_a_suffix() {
+        let long = topic("b.overflow.", &Name::new("n", "x".repeat(253)));
+        for (name, expected) in [
+            ("b.overflow.n.t", Some("n.t")),
+            ("b.overflow.n.t.overflow.n.u", Some("n.t.overflow.n.u")),
+            (long.as_str(), long.strip_prefix("b.overflow.")),
+            ("b.overflow.n", None),
+            ("b.overflow.n.a_2eb", None),
+            ("b.overflowing.n.t", None),
+            ("c.overflow.n.t", None),
+        ] {
+            assert_eq!(suffix("b.overflow.", name), expected, "{name}");
+        }
+        assert!(made_key(&"x".repeat(240)).len() < 200);
     }
 
     proptest! {

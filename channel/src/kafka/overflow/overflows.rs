@@ -33,7 +33,7 @@ use super::{
     waiting_room::{Room, WaitingRoom},
 };
 use crate::{
-    Budget, Change, Ledger as _, Name, Overflow, Watch as _,
+    Budget, Change, Ledger as _, Name, Overflow, PublishError, Watch as _,
     removal::{Removals, Silences},
 };
 
@@ -68,6 +68,16 @@ impl Shared {
     pub(super) fn group(&self, topic: &str) -> String {
         let name = topic.strip_prefix(&self.prefix).unwrap_or_default();
         format!("{}{name}", self.group_prefix)
+    }
+
+    /// Writes down that a topic is of this broker: the name alone may fit another one too. That stays
+    /// when the topic goes, since another replica may be about to make it again.
+    pub(super) async fn note(&self, topic: &str) -> Result<(), PublishError> {
+        self.ledger.put(&self.made_key(topic), topic.as_bytes().to_vec().into()).await
+    }
+
+    fn made_key(&self, topic: &str) -> String {
+        naming::made_key(topic.strip_prefix(&self.prefix).unwrap_or_default())
     }
 
     /// How the topic of an overflow must be. Nothing that waits goes by age: it is the dispatcher that
@@ -158,24 +168,28 @@ impl Overflows {
     }
 
     /// Takes the notes about what lay in a trigger's overflow out of the ledger. Returns whether none
-    /// is left.
-    async fn remove_notes(&self, trigger: &Name) -> bool {
+    /// is left, and this broker made the topic: its name may be that of another broker's.
+    async fn remove_notes(&self, trigger: &Name, topic: &str) -> bool {
         let ledger = &self.0.shared.ledger;
-        let prefix = naming::amend_prefix(trigger);
+        let (prefix, made) = (naming::amend_prefix(trigger), self.0.shared.made_key(topic));
         let mut watch = ledger.follow();
-        let mut keys = BTreeSet::new();
+        let (mut keys, mut is_ours) = (BTreeSet::new(), false);
         loop {
             match poll_fn(|cx| watch.poll_change(cx)).await {
                 Some(Change::Put { key, .. }) if key.starts_with(&prefix) => {
                     keys.insert(key);
                 }
+                Some(Change::Put { key, .. }) => is_ours |= key == made,
                 Some(Change::Removed { key }) => {
+                    is_ours &= key != made;
                     keys.remove(&key);
                 }
-                Some(Change::Put { .. }) => {}
                 Some(Change::Loaded) => break,
                 None => return false,
             }
+        }
+        if !is_ours {
+            return false;
         }
         for key in keys {
             if ledger.remove(&key).await.is_err() {
@@ -257,7 +271,7 @@ impl Overflows {
         });
         let is_empty = matches!(look.await, Ok(Ok(true)));
         // A topic that is made anew counts from the start: no note may be there that fits by chance.
-        if is_empty && self.remove_notes(&trigger).await && announced.is_fresh() {
+        if is_empty && self.remove_notes(&trigger, topic).await && announced.is_fresh() {
             match shared.topics.delete(topic, &shared.group(topic)).await {
                 Ok(true) => tracing::info!(topic, "removed an overflow that was empty for long"),
                 Ok(false) => {}

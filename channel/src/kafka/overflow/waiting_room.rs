@@ -134,6 +134,8 @@ impl Room {
         if *is_made && self.last_put.is_recent(self.shared.removed_after) {
             return Ok(());
         }
+        let noted = self.shared.note(&self.topic).await;
+        noted.map_err(|error| PublishError::Down { reason: error.to_string() })?;
         let shared = Arc::clone(&self.shared);
         let plan = shared.topic_plan(self.topic.clone());
         let make = async move {
