@@ -11,6 +11,7 @@
 mod accepted;
 mod changed;
 mod channels;
+mod cleaned;
 mod columns;
 mod definitions;
 mod followed;

@@ -424,8 +424,13 @@ impl Cluster {
         if self.versions.insert((kind, name.clone()), version) == Some(version) {
             return false;
         }
-        // An object as it was given is JSON.
-        let Ok(json) = serde_json::to_value(object) else { return false };
+        // An object as it was given is JSON; what is in a list need not say its kind.
+        let Ok(mut json) = serde_json::to_value(object) else { return false };
+        if let Some(fields) = json.as_object_mut() {
+            let api_version = kind.api_versions().first().copied().unwrap_or_default();
+            fields.entry("apiVersion").or_insert_with(|| api_version.into());
+            fields.entry("kind").or_insert_with(|| kind.as_str().into());
+        }
         self.objects.put(kind.as_str(), name, &json);
         true
     }

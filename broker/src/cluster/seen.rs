@@ -39,6 +39,8 @@ pub(super) struct Seen {
     pub(super) is_backing: bool,
     pub(super) is_ending: bool,
     pub(super) finalizers: Vec<String>,
+    /// Whether a person has given up what cannot be deleted.
+    pub(super) is_abandoned: bool,
     /// Whether anything was reported of it by anybody.
     pub(super) has_status: bool,
     /// Whether it was reported by us.
@@ -152,6 +154,7 @@ impl Seen {
             is_backing: object.owner_references().iter().any(|owner| owner.kind == "Channel"),
             is_ending: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.finalizers().to_vec(),
+            is_abandoned: Self::asks_to_abandon(object),
             has_status: status.is_some(),
             is_reported: object.managed_fields().iter().any(|entry| {
                 entry.manager.as_deref() == Some(MANAGER)

@@ -1,10 +1,17 @@
 //! How a cluster is told of what runs here: the `kubernetes` section of the file.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use url::Url;
 
+use super::file::Span;
+
 /// The Lease by which several processes agree on who reports, when nobody says.
 pub(super) const LEASE: &str = "catchment";
+
+/// How long a deleted object waits for what it has on a server, when nobody says.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How a cluster is told of what runs here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +24,18 @@ pub struct KubernetesSettings {
     /// Whether channels and Subscriptions are followed too. Default true. To be false where Knative's own
     /// controllers of them run: nothing in a channel says whose it is.
     pub messaging: bool,
+    /// How long a deleted object waits for what it has on a server that cannot be reached. Default 10 min.
+    pub cleanup_timeout: Duration,
 }
 
 impl Default for KubernetesSettings {
     fn default() -> Self {
-        Self { ingress_url: None, lease: LEASE.to_owned(), messaging: true }
+        Self {
+            ingress_url: None,
+            lease: LEASE.to_owned(),
+            messaging: true,
+            cleanup_timeout: CLEANUP_TIMEOUT,
+        }
     }
 }
 
@@ -58,4 +72,5 @@ pub(super) struct Kubernetes {
     pub(super) ingress_url: Option<String>,
     pub(super) lease: Option<String>,
     pub(super) messaging: Option<bool>,
+    pub(super) cleanup_timeout: Option<Span>,
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
+    channels::Opener,
     cli::{Failure, ServeArgs},
     cluster::{Cluster, Reporter},
     config::Settings,
@@ -59,11 +60,16 @@ impl Feed {
     }
 
     /// Whoever tells the cluster how its objects are, if there is one.
-    pub(super) fn reporter(&self, control: &Arc<Control>, settings: &Settings) -> Option<Reporter> {
+    pub(super) fn reporter(
+        &self,
+        control: &Arc<Control>,
+        opener: Arc<dyn Opener>,
+        settings: &Settings,
+    ) -> Option<Reporter> {
         match self {
             Self::BuiltIn | Self::Manifests(_) => None,
             Self::Cluster(cluster) => {
-                Some(Reporter::new(cluster, Arc::clone(control), &settings.kubernetes))
+                Some(Reporter::new(cluster, Arc::clone(control), opener, &settings.kubernetes))
             }
         }
     }

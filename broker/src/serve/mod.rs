@@ -138,10 +138,12 @@ impl Process {
             data: Arc::default(),
         };
         lock_data(&backends).await?;
+        let backends = Arc::new(backends);
+        let opener = Arc::<Backends>::clone(&backends);
         let mut process = Self {
             controller: Controller::new(
                 Arc::clone(&settings),
-                Arc::new(backends),
+                backends,
                 Arc::clone(&control),
                 Arc::clone(&shared.gates),
                 events_at,
@@ -171,7 +173,7 @@ impl Process {
         process.controller.settle(OPEN_PATIENCE).await;
         process.accept(sockets).await;
         process.control.set_ready();
-        if let Some(reporter) = process.feed.reporter(&process.control, &process.settings) {
+        if let Some(reporter) = process.feed.reporter(&process.control, opener, &process.settings) {
             process.tasks.spawn(reporter.run(process.stop_accepting.clone()));
         }
         console.print(&format!(

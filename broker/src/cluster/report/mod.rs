@@ -2,6 +2,7 @@
 
 mod broker;
 mod channel;
+mod cleaner;
 mod conditions;
 mod made;
 mod subscription;
@@ -32,11 +33,13 @@ use super::{
     seen::{Seen, digest},
 };
 use crate::{
+    channels::Opener,
     config::KubernetesSettings,
     control::{Control, Inventory},
     manifest::Kind,
 };
 
+use cleaner::Cleaner;
 use made::Maker;
 use view::View;
 use write::{Writer, Written};
@@ -100,6 +103,8 @@ pub struct Reporter {
     ingress_url: String,
     namespace: String,
     lease: String,
+    opener: Arc<dyn Opener>,
+    cleanup_timeout: Duration,
     told: HashMap<(Kind, Name), Told>,
     failed: HashMap<(Kind, Name), Failed>,
     /// Generations whose warnings were told.
@@ -122,7 +127,13 @@ struct Looked {
 
 impl Reporter {
     /// Whoever tells `cluster` what `control` says.
-    pub fn new(cluster: &Cluster, control: Arc<Control>, settings: &KubernetesSettings) -> Self {
+    /// What deleted objects have stored is deleted by `opener`.
+    pub fn new(
+        cluster: &Cluster,
+        control: Arc<Control>,
+        opener: Arc<dyn Opener>,
+        settings: &KubernetesSettings,
+    ) -> Self {
         let namespace = cluster.namespace().to_owned();
         let ingress_url = settings.ingress_url.clone();
         Self {
@@ -134,6 +145,8 @@ impl Reporter {
             }),
             namespace,
             lease: settings.lease.clone(),
+            opener,
+            cleanup_timeout: settings.cleanup_timeout,
             told: HashMap::new(),
             failed: HashMap::new(),
             warned: HashMap::new(),
@@ -148,6 +161,9 @@ impl Reporter {
         lease.spawn(candidate.run(leads, stop.clone()));
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
         let mut maker = Maker::new(client, shared, &self.ingress_url);
+        let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+        let opener = Arc::clone(&self.opener);
+        let mut cleaner = Cleaner::new(client, shared, opener, self.cleanup_timeout);
         let mut looks = time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = None;
@@ -160,12 +176,15 @@ impl Reporter {
             let inventory = self.control.inventory.load_full();
             let now = self.look(&inventory);
             let is_same = looked.as_ref() == Some(&now);
-            if is_same && self.failed.is_empty() && !maker.is_waiting() {
+            let waits = maker.is_waiting() || cleaner.is_waiting() || !self.failed.is_empty();
+            if is_same && !waits {
                 continue;
             }
-            let Some(is_made) = stop.run_until_cancelled(maker.make(&inventory)).await else {
-                break;
+            let work = async {
+                cleaner.look(&inventory).await;
+                maker.make(&inventory).await
             };
+            let Some(is_made) = stop.run_until_cancelled(work).await else { break };
             if is_same && self.failed.is_empty() && !is_made {
                 continue;
             }

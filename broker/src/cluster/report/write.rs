@@ -53,14 +53,13 @@ pub(super) struct Written {
 pub(super) struct Writer {
     client: Client,
     shared: Arc<Shared>,
-    recorder: Recorder,
+    teller: Teller,
     leading: watch::Receiver<bool>,
 }
 
 impl Writer {
     pub(super) fn new(client: Client, shared: Arc<Shared>, leading: watch::Receiver<bool>) -> Self {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, shared, leading }
+        Self { teller: Teller::new(client.clone()), client, shared, leading }
     }
 
     /// Writes all of them, as long as this process leads.
@@ -93,15 +92,8 @@ impl Writer {
         let patched = time::timeout(WRITE_TIMEOUT, api.patch_status(&name.name, &params, &patch));
         let outcome = match patched.await {
             Ok(Ok(object)) => {
-                let reference = ObjectReference {
-                    api_version: Some(resource.api_version),
-                    kind: Some(resource.kind),
-                    name: Some(name.name.clone()),
-                    namespace: Some(name.namespace.clone()),
-                    uid: object.metadata.uid.clone(),
-                    ..ObjectReference::default()
-                };
                 let seen = Seen::of(kind, &object);
+                let reference = reference_to(kind, &name, &seen);
                 self.tell(&reference, &before, &conditions, &warnings).await;
                 Ok(Some(seen))
             }
@@ -144,14 +136,62 @@ impl Writer {
             events.push((EventType::Warning, "DoubtfulSpec".to_owned(), warning.clone()));
         }
         for (type_, reason, note) in events {
-            let note = Some(cut(note));
-            let action = "Report".to_owned();
-            let event = Event { type_, reason, note, action, secondary: None };
-            let published = time::timeout(WRITE_TIMEOUT, self.recorder.publish(&event, object));
-            if let Ok(Err(error)) = published.await {
-                tracing::warn!(why = %in_words("cannot create events.events.k8s.io", &error), "an Event could not be told");
-            }
+            self.teller.publish(type_, reason, note, object).await;
         }
+    }
+}
+
+/// Says in Events what a person should see.
+pub(super) struct Teller {
+    recorder: Recorder,
+}
+
+impl Teller {
+    pub(super) fn new(client: Client) -> Self {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Warns of something about an object.
+    pub(super) async fn warn(
+        &self,
+        kind: Kind,
+        name: &Name,
+        seen: &Seen,
+        reason: &str,
+        note: String,
+    ) {
+        let object = reference_to(kind, name, seen);
+        self.publish(EventType::Warning, reason.to_owned(), note, &object).await;
+    }
+
+    async fn publish(
+        &self,
+        type_: EventType,
+        reason: String,
+        note: String,
+        object: &ObjectReference,
+    ) {
+        let note = Some(cut(note));
+        let action = "Report".to_owned();
+        let event = Event { type_, reason, note, action, secondary: None };
+        let published = time::timeout(WRITE_TIMEOUT, self.recorder.publish(&event, object));
+        if let Ok(Err(error)) = published.await {
+            let why = in_words("cannot create events.events.k8s.io", &error);
+            tracing::warn!(%why, "an Event could not be told");
+        }
+    }
+}
+
+fn reference_to(kind: Kind, name: &Name, seen: &Seen) -> ObjectReference {
+    let resource = Followed::of(kind).map(Followed::resource);
+    ObjectReference {
+        api_version: resource.as_ref().map(|resource| resource.api_version.clone()),
+        kind: resource.map(|resource| resource.kind),
+        name: Some(name.name.clone()),
+        namespace: Some(name.namespace.clone()),
+        uid: Some(seen.uid.clone()),
+        ..ObjectReference::default()
     }
 }
 

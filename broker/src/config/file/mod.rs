@@ -185,6 +185,8 @@ impl File {
         put(&mut settings.kubernetes.ingress_url, self.kubernetes.ingress_url.map(Some));
         put(&mut settings.kubernetes.lease, self.kubernetes.lease);
         put(&mut settings.kubernetes.messaging, self.kubernetes.messaging);
+        let cleanup_timeout = self.kubernetes.cleanup_timeout.map(|span| span.0);
+        put(&mut settings.kubernetes.cleanup_timeout, cleanup_timeout);
         put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
         self.overflow.apply(&mut settings.overflow);
         let overflow = &settings.overflow;
