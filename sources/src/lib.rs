@@ -21,14 +21,16 @@
 //! | ticks of one schedule that wait | 1 | the newest counts, the others are counted as skipped |
 //! | a schedule's length | [`ping::SCHEDULE_LENGTH_MAX`] | [`channel::Invalid`] |
 //! | a ping's data | [`ping::DATA_BYTES_MAX`] | [`channel::Invalid`] |
+//! | bodies, JSON and remembered ids of webhooks | [`webhook`] | [`webhook::Refused`], or the oldest is forgotten |
 //! | wait between attempts, and between restarts | [`Backoff`] | – |
 //!
 //! # Reading order
 //!
 //! `source` (the contract), `supervisor`, `notes` (what outlives a restart), `spec` (what all specs
-//! share), [`status`], then [`ping`].
+//! share), [`status`], then [`ping`], [`webhook`] and [`github`].
 
 mod backoff;
+pub mod github;
 mod notes;
 pub mod ping;
 mod report;
@@ -38,11 +40,14 @@ pub mod status;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+pub mod webhook;
 
 pub use backoff::Backoff;
+pub use github::{GitHubPlan, GitHubSourceSpec};
 pub use notes::{Notes, NotesError};
 pub use ping::{PingSource, PingSourceSpec};
 pub use report::{Counts, Phase, Report};
 pub use source::{Context, Failure, PUTS_MAX, Put, Source, SourceId};
-pub use spec::{CloudEventOverrides, Overrides, SecretKeyRef, SecretSpec};
+pub use spec::{CloudEventOverrides, Overrides, Resolve, SecretKeyRef, SecretSpec};
 pub use supervisor::{House, Supervisor};
+pub use webhook::{Endpoint, WebhookPlan, WebhookSourceSpec, verify::Secret};

@@ -119,6 +119,10 @@ impl Report {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn repeated(&self) {
+        self.repeated.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn skipped(&self, ticks: u64) {
         self.skipped.fetch_add(ticks, Ordering::Relaxed);
     }

@@ -6,6 +6,8 @@ use channel::{Draft, Invalid, Kind, SpecVersion, schema::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::webhook::verify::Secret;
+
 /// Extensions that may be set.
 const EXTENSIONS_MAX: usize = 64;
 
@@ -24,6 +26,11 @@ const CORE: [&str; 9] = [
     "dataschema",
     "data",
 ];
+
+/// Whether the specification itself defines an attribute.
+pub(crate) fn is_core(name: &str) -> bool {
+    CORE.contains(&name)
+}
 
 /// `ceOverrides`: what is set on every event of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
@@ -59,7 +66,7 @@ impl Overrides {
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
                 let field = "spec.ceOverrides.extensions";
                 problems.push(Invalid::new(field, "keys are expected to be alphanumeric"));
-            } else if CORE.contains(&lower.as_str()) {
+            } else if is_core(&lower) {
                 let rule = "must be an extension, not an attribute that CloudEvents itself defines";
                 problems.push(Invalid::new(field(), rule));
             } else if value.len() > VALUE_LENGTH_MAX {
@@ -103,6 +110,27 @@ pub struct SecretSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub env: Option<String>,
+}
+
+/// Finds secrets: `None` while they cannot be known, an error, as a phrase, when they cannot be had.
+pub type Resolve<'a> = dyn Fn(&SecretSpec) -> Result<Option<Secret>, String> + 'a;
+
+/// The secret written at `path`, if nothing is wrong with it and it is known.
+pub(crate) fn secret(
+    spec: &SecretSpec,
+    path: &str,
+    resolve: &Resolve<'_>,
+    problems: &mut Vec<Invalid>,
+) -> Option<Secret> {
+    let before = problems.len();
+    spec.check(path, problems);
+    if problems.len() > before {
+        return None;
+    }
+    resolve(spec).unwrap_or_else(|rule| {
+        problems.push(Invalid::new(path.to_owned(), rule));
+        None
+    })
 }
 
 /// A key of a Secret.
