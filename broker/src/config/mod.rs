@@ -39,6 +39,17 @@ pub const ADMIN: &str = "127.0.0.1:8081";
 /// File descriptors that are kept for other things than the connections of clients.
 const OTHER_FILES: u64 = 64;
 
+/// A secret that a manifest asks for, of a file or an environment variable.
+///
+/// # Errors
+///
+/// Why there is none, in words.
+pub fn read_secret(file: Option<&str>, env: Option<&str>) -> Result<Secret, String> {
+    let source = SecretSource { file: file.map(PathBuf::from), env: env.map(str::to_owned) };
+    let found = source.read("", &|name| std::env::var_os(name))?;
+    found.ok_or_else(|| "names neither a file nor an environment variable".to_owned())
+}
+
 /// Looks an environment variable up.
 type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 

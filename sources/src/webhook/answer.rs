@@ -95,6 +95,7 @@ impl From<Refusal> for Refused {
         let (status, retry_after) = match &refusal {
             Refusal::Invalid(invalid) => return invalid.clone().into(),
             Refusal::Loop { .. } => (StatusCode::LOOP_DETECTED, None),
+            Refusal::Rejected { .. } => (StatusCode::BAD_GATEWAY, None),
             Refusal::NotStored(PublishError::TooLarge { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, None)
             }

@@ -142,7 +142,8 @@ impl Reporter {
 
     /// Tells what there is to tell, whenever this process leads, until `stop` fires.
     pub async fn run(mut self, stop: CancellationToken) {
-        let (leads, leading) = watch::channel(false);
+        let leads = self.control.leads.clone();
+        let leading = leads.subscribe();
         let candidate = Candidate::new(self.client.clone(), &self.namespace, &self.lease);
         let mut lease = JoinSet::new();
         lease.spawn(candidate.run(leads, stop.clone()));
@@ -308,7 +309,7 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
-        Kind::ConfigMap | Kind::Secret => return None,
+        Kind::Source(_) | Kind::ConfigMap | Kind::Secret => return None,
     };
     if view.is_waiting.take() {
         // Once it is known that is a change, and there is something to tell.
