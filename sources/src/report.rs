@@ -48,6 +48,19 @@ pub struct Counts {
     pub lag_millis: i64,
 }
 
+impl Counts {
+    /// Adds what another source counted; the longer lag stays.
+    pub fn add(&mut self, other: &Self) {
+        self.made += other.made;
+        self.refused += other.refused;
+        self.retried += other.retried;
+        self.repeated += other.repeated;
+        self.skipped += other.skipped;
+        self.restarts += other.restarts;
+        self.lag_millis = self.lag_millis.max(other.lag_millis);
+    }
+}
+
 /// What is known of a source; it outlives changes of the source's spec.
 #[derive(Debug, Default)]
 pub struct Report {

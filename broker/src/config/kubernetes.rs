@@ -17,11 +17,14 @@ pub struct KubernetesSettings {
     /// Whether channels and Subscriptions are followed too. Default true. To be false where Knative's own
     /// controllers of them run: nothing in a channel says whose it is.
     pub messaging: bool,
+    /// Whether sources are followed too. Default true. To be false where Knative's own controllers of
+    /// them run: each would make the same events.
+    pub sources: bool,
 }
 
 impl Default for KubernetesSettings {
     fn default() -> Self {
-        Self { ingress_url: None, lease: LEASE.to_owned(), messaging: true }
+        Self { ingress_url: None, lease: LEASE.to_owned(), messaging: true, sources: true }
     }
 }
 
@@ -58,4 +61,5 @@ pub(super) struct Kubernetes {
     pub(super) ingress_url: Option<String>,
     pub(super) lease: Option<String>,
     pub(super) messaging: Option<bool>,
+    pub(super) sources: Option<bool>,
 }

@@ -132,7 +132,7 @@ fn answer(said: Said) -> Answer {
 }
 
 fn refused(refusal: Refusal) -> Refused {
-    let mut refused = Refused::new(refusal.status, refusal.detail);
+    let mut refused = Refused::new(refusal.status, refusal.reason());
     if let Some(field) = refusal.field {
         refused = refused.naming(field);
     }

@@ -52,7 +52,7 @@ const NOTES: &str = "ping";
 
 /// A source notes how far it is at most so often. After a crash, ticks of that long may be looked at
 /// again; the newest of them is sent, with the id that it had.
-const NOTED_EVERY: Duration = Duration::from_secs(10);
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 
 /// A PingSource at work.
 #[derive(Debug)]

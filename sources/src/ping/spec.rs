@@ -85,7 +85,14 @@ impl PingPlan {
             spec.schedule.as_deref().unwrap_or_default(),
             spec.timezone.as_deref().unwrap_or_default(),
         );
-        let schedule = schedule.map_err(|invalid| problems.push(invalid)).ok();
+        let schedule = schedule.map_err(|invalid| {
+            // A time zone that is wrong must not hide what is wrong with the schedule.
+            let is_of_zone = invalid.field == "spec.timezone";
+            problems.push(invalid);
+            let written = spec.schedule.as_deref().unwrap_or_default();
+            problems.extend(is_of_zone.then(|| Schedule::parse(written, "").err()).flatten());
+        });
+        let schedule = schedule.ok();
         let content_type = text(&spec.content_type);
         let data = data(spec, problems);
         check_content(content_type.as_deref(), data.as_ref(), spec, problems);

@@ -4,6 +4,7 @@ mod broker;
 mod channel;
 mod conditions;
 mod made;
+mod source;
 mod subscription;
 mod trigger;
 mod view;
@@ -309,6 +310,11 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
+        Kind::Source(of) if may_claim => {
+            let status = source::status(view, of, name)?;
+            let conditions = status.observed.conditions.clone();
+            (serde_json::to_value(status), conditions)
+        }
         Kind::Source(_) | Kind::ConfigMap | Kind::Secret => return None,
     };
     if view.is_waiting.take() {
@@ -316,8 +322,9 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
         return None;
     }
     // That a hub is not there is a condition of its own.
-    let of_hub =
-        |field: &str| field.starts_with("spec.broker") || field.starts_with("spec.channel");
+    let of_hub = |field: &str| {
+        ["spec.broker", "spec.channel", "spec.sink"].iter().any(|it| field.starts_with(it))
+    };
     let warnings = view.warnings(kind, name).filter(|it| !of_hub(&it.field));
     let warnings = warnings.map(broker::in_line).collect();
     // A status is made of text and numbers alone.

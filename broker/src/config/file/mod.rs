@@ -185,6 +185,7 @@ impl File {
         put(&mut settings.kubernetes.ingress_url, self.kubernetes.ingress_url.map(Some));
         put(&mut settings.kubernetes.lease, self.kubernetes.lease);
         put(&mut settings.kubernetes.messaging, self.kubernetes.messaging);
+        put(&mut settings.kubernetes.sources, self.kubernetes.sources);
         put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
         self.overflow.apply(&mut settings.overflow);
         let overflow = &settings.overflow;
