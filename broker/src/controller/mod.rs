@@ -4,6 +4,7 @@
 //! channel is at each moment, and which steps a change asks for, is in `hub`.
 
 mod emptying;
+mod here;
 mod hub;
 mod opening;
 mod planning;
@@ -34,10 +35,10 @@ use crate::{
     ingress::{Admission, Gates},
     manifest::{Resources, Snapshot},
     sourcing::{Endpoints, Guide, Sources},
-    spec::ChannelKind,
     worker::Command,
 };
 
+use here::Here;
 use hub::Site;
 use opening::Openings;
 pub use opening::Report;
@@ -446,27 +447,6 @@ impl Controller {
             if worker.send(command()).await.is_err() {
                 tracing::error!(worker = index, "a worker has ended");
             }
-        }
-    }
-}
-
-/// What this process knows of addresses.
-struct Here<'a> {
-    snapshot: &'a Snapshot,
-    default: ChannelKind,
-    address: SocketAddr,
-}
-
-impl Guide for Here<'_> {
-    fn hub(&self, reference: &Reference) -> Option<Hub> {
-        self.snapshot.resources.find(reference, self.default)
-    }
-
-    fn find(&self, reference: &Reference) -> Result<Found, String> {
-        let here = self.hub(reference).and_then(|hub| address_of(self.address, &hub));
-        match &self.snapshot.addresses {
-            Some(addresses) if here.is_none() => addresses.find(reference),
-            _ => found(reference, here),
         }
     }
 }

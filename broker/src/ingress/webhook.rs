@@ -104,7 +104,7 @@ impl Ingress {
         };
         let received = endpoint.receive(self.worker_index(), &called, Timestamp::now());
         match tokio::time::timeout(limits.publish_timeout, received).await {
-            Ok(said) => said.map_err(|it| refused(it)),
+            Ok(said) => said.map_err(refused),
             Err(_elapsed) => {
                 let reason = "the sink did not answer in time".to_owned();
                 Err(refusal::not_stored(PublishError::Unknown { reason }).at(Bound::PublishTime))
