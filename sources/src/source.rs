@@ -67,6 +67,8 @@ pub struct Context {
     pub report: Arc<Report>,
     /// When to end.
     pub stop: CancellationToken,
+    /// Cancelled before `stop` when the source is gone for good.
+    pub(crate) removed: CancellationToken,
     pub(crate) puts: Arc<Semaphore>,
 }
 
@@ -82,6 +84,12 @@ pub enum Put {
 }
 
 impl Context {
+    /// Whether the source must end because its user does not want it any more, and not because the
+    /// process ends or the source was changed.
+    pub fn is_removed(&self) -> bool {
+        self.removed.is_cancelled()
+    }
+
     /// Resolves when this replica leads, or no longer does. Cancel safe.
     pub async fn until_leads(&self, wanted: bool) {
         let mut leads = self.leads.clone();

@@ -47,6 +47,7 @@ pub struct Supervisor {
 #[derive(Debug)]
 struct Running {
     stop: CancellationToken,
+    removed: CancellationToken,
     /// Cancelled when the task has ended.
     ended: CancellationToken,
     report: Arc<Report>,
@@ -71,6 +72,7 @@ impl Supervisor {
         let previous = self.running.remove(&id);
         let report = previous.as_ref().map(|it| Arc::clone(&it.report)).unwrap_or_default();
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let removed = CancellationToken::new();
         let context = Context {
             worker: worker_of(&id, self.house.workers),
             id: id.clone(),
@@ -79,6 +81,7 @@ impl Supervisor {
             notes: self.house.notes.clone(),
             report: Arc::clone(&report),
             stop: stop.clone(),
+            removed: removed.clone(),
             puts: Arc::clone(&self.puts),
         };
         let guard = ended.clone().drop_guard();
@@ -91,13 +94,15 @@ impl Supervisor {
             keep_running(source.as_ref(), &context).await;
         };
         self.tasks.spawn_on(task, &self.house.runtime);
-        self.running.insert(id, Running { stop, ended, report: Arc::clone(&report) });
+        self.running.insert(id, Running { stop, removed, ended, report: Arc::clone(&report) });
         report
     }
 
-    /// Stops a source, if it runs. Returns at once; [`Supervisor::end`] waits.
-    pub fn stop(&mut self, id: &SourceId) {
+    /// Stops a source that its user does not want any more, if it runs; it removes what it left
+    /// elsewhere. Returns at once; [`Supervisor::end`] waits.
+    pub fn remove(&mut self, id: &SourceId) {
         if let Some(running) = self.running.remove(id) {
+            running.removed.cancel();
             running.stop.cancel();
         }
     }
@@ -217,7 +222,7 @@ mod tests {
         let same = supervisor.start(id("a"), second.clone(), Arc::new(Kept::default()));
         assert!(Arc::ptr_eq(&report, &same), "what was counted goes on");
         until(|| second.starts.load(Ordering::SeqCst) == 3).await;
-        supervisor.stop(&id("a"));
+        supervisor.remove(&id("a"));
         assert_eq!(supervisor.end(Duration::from_secs(5)).await, 0);
     }
 

@@ -151,7 +151,7 @@ impl Sources {
         for id in gone {
             self.known.remove(&id);
             if let Some(supervisor) = &mut self.supervisor {
-                supervisor.stop(&id);
+                supervisor.remove(&id);
             }
             tracing::info!(source = %id, "source is gone");
         }

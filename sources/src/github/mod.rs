@@ -10,6 +10,7 @@
 //! - Payloads may come as JSON or as a form; the data of the event is the JSON.
 
 mod attributes;
+mod hooks;
 mod mapping;
 mod spec;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 use channel::Name;
 
 pub use self::{
+    hooks::Hook,
     mapping::Mapping,
     spec::{GitHubPlan, GitHubSourceSpec, Target},
 };
