@@ -43,7 +43,8 @@ impl KubernetesSettings {
     }
 }
 
-fn is_base(text: &str) -> bool {
+/// Whether a text can stand before a path.
+pub(super) fn is_base(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()

@@ -64,6 +64,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Worker threads.
     pub workers: usize,
+    /// Where the way in is reached from outside, without a slash at its end: what GitHub is told to call.
+    pub public_url: Option<String>,
     /// Bounds of the way in.
     pub ingress: ingress::Limits,
     /// Bounds of memory channels.
@@ -174,6 +176,7 @@ impl Settings {
             admin: ([127, 0, 0, 1], 8081).into(),
             data: PathBuf::from("./catchment-data"),
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            public_url: None,
             ingress,
             memory: MemorySettings {
                 limits: MemoryLimits::default(),

@@ -21,12 +21,13 @@ use std::{
 };
 
 use ::sources::{
-    Endpoint, House, Report, SourceId, Supervisor, ping::Alarm, status::EventAttributes,
+    Endpoint, House, Phase, Report, SourceId, Supervisor, ping::Alarm, status::EventAttributes,
 };
 use arc_swap::ArcSwap;
 use channel::{Found, Hub, Name, Reference, Sink};
 use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::{
     channels::Opener,
@@ -69,6 +70,16 @@ pub struct SourceState {
     pub attributes: Vec<EventAttributes>,
 }
 
+impl SourceState {
+    /// Why it is being started again, if it is.
+    pub fn failure(&self) -> Option<String> {
+        match self.report.as_ref()?.phase() {
+            Phase::Failed { reason, .. } => Some(reason),
+            Phase::Starting | Phase::Running | Phase::Stopped => None,
+        }
+    }
+}
+
 /// What finds where references lead: a hub of this process, or an address.
 pub(crate) trait Guide {
     /// The hub of this process that is meant.
@@ -85,6 +96,8 @@ pub(crate) struct Sources {
     gates: Arc<ArcSwap<Gates>>,
     endpoints: Arc<ArcSwap<Endpoints>>,
     workers: usize,
+    /// Where the way in is reached from outside.
+    public_url: Option<Url>,
     alarm: Alarm,
     book: Book,
     outbox: Outbox,
@@ -125,6 +138,7 @@ impl Sources {
             book: Book::new(settings, opener, Arc::clone(&control)),
             outbox: Outbox::new(settings.client.clone()),
             workers: settings.workers,
+            public_url: settings.public_url.as_deref().and_then(|url| url.parse().ok()),
             control,
             gates,
             endpoints,
@@ -210,6 +224,19 @@ impl Sources {
                 (report, None)
             }
             Plan::GitHub(_) | Plan::Webhook(_) => {
+                let report = match plan.hook(&id.name, self.public_url.as_ref()) {
+                    Some(hook) => {
+                        // It makes no event: those come in by the endpoint.
+                        let sink = Arc::clone(&sink);
+                        self.supervisor(&notes).start(id.clone(), Arc::new(hook), sink)
+                    }
+                    None => {
+                        if let Some(supervisor) = &mut self.supervisor {
+                            supervisor.remove(id);
+                        }
+                        report
+                    }
+                };
                 let door = plan.endpoint(id, notes, sink, Arc::clone(&report));
                 (report, door.map(Arc::new))
             }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use ::sources::{
     Endpoint, GitHubPlan, Notes, Report, SourceId, WebhookPlan,
+    github::Hook,
     ping::{self, PingPlan},
     status::EventAttributes,
     webhook::{REMEMBERED, Replay},
 };
 use channel::{Invalid, Name, Sink};
+use url::Url;
 
 use super::{Wanted, secrets};
 use crate::{control::NotReady, manifest::SourceSpec};
@@ -48,6 +50,14 @@ impl Plan {
             Self::Ping(_) => vec![ping::ce_attributes(name)],
             Self::GitHub(plan) => plan.ce_attributes(),
             Self::Webhook(_) => Vec::new(),
+        }
+    }
+
+    /// The webhook at GitHub that the program looks after: with a token, and a URL to call.
+    pub(super) fn hook(&self, name: &Name, public_url: Option<&Url>) -> Option<Hook> {
+        match self {
+            Self::GitHub(plan) => Hook::new(name, plan, public_url?),
+            Self::Ping(_) | Self::Webhook(_) => None,
         }
     }
 

@@ -151,6 +151,11 @@ impl GitHubPlan {
         let access_token =
             access_token.map(|written| secret(written, "spec.accessToken", resolve, problems));
         let api_url = api_url(spec.github_api_url.as_deref(), problems);
+        let is_open = |url: &Url| url.scheme() == "http" && !is_here(url);
+        if spec.access_token.is_some() && api_url.as_ref().is_some_and(is_open) {
+            let rule = "must be https: spec.accessToken is sent there";
+            problems.push(Invalid::new("spec.githubAPIURL", rule));
+        }
         let overrides = Overrides::new(spec.ce_overrides.as_ref(), problems);
         spec.sink.clone().unwrap_or_default().check("spec.sink", problems);
 
@@ -182,6 +187,16 @@ impl GitHubPlan {
             source: self.source.clone(),
         };
         self.event_types.iter().map(of).collect()
+    }
+}
+
+/// Whether a URL leads to this machine.
+fn is_here(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

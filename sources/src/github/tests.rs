@@ -203,6 +203,13 @@ fn everything_that_is_wrong_in_a_spec_is_told_with_its_field() {
         (wrong(|spec| spec.sink = None), "spec.sink: "),
         (wrong(|spec| spec.github_api_url = Some("github".to_owned())), "spec.githubAPIURL: "),
         (
+            wrong(|spec| {
+                spec.github_api_url = Some("http://git.example.com/api/v3".to_owned());
+                spec.access_token = spec.secret_token.clone();
+            }),
+            "spec.githubAPIURL: must be https",
+        ),
+        (
             wrong(|spec| spec.access_token = Some(SecretSpec::default())),
             "spec.accessToken: expected exactly one",
         ),

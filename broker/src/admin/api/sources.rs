@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::sources::{Counts, Phase, SourceId};
+use ::sources::{Counts, SourceId};
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
@@ -134,10 +134,7 @@ impl SourceView {
         let report = state.report.as_ref();
         let is_called =
             SourceKind::ALL.iter().any(|kind| kind.is_called() && kind.as_str() == id.kind);
-        let failure = report.and_then(|report| match report.phase() {
-            Phase::Failed { reason, .. } => Some(reason),
-            Phase::Starting | Phase::Running | Phase::Stopped => None,
-        });
+        let failure = state.failure();
         let attributes = state
             .attributes
             .iter()

@@ -53,6 +53,9 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
     let works = match (state, not_ready) {
         _ if !wrong.is_empty() => Holds::False { reason: "Invalid", message: wrong.join("; ") },
         (_, Some(why)) => because(why),
+        (Some(state), None) if state.failure().is_some() => {
+            Holds::False { reason: "Failed", message: state.failure().unwrap_or_default() }
+        }
         (Some(_), None) => Holds::True,
         (None, None) => {
             Holds::Unknown { reason: "Starting", message: "it is not at work yet".to_owned() }

@@ -14,7 +14,7 @@ use super::{
     Settings, channels,
     channels::{Disk, Overflow},
     kafka::Kafka,
-    kubernetes::Kubernetes,
+    kubernetes::{Kubernetes, is_base},
     nats::Nats,
     quantity::Bytes,
 };
@@ -55,6 +55,7 @@ pub(super) struct File {
     admin: Option<SocketAddr>,
     data: Option<PathBuf>,
     workers: Option<NonZeroUsize>,
+    public_url: Option<String>,
     ingress: Ingress,
     channel: Channel,
     kafka: Kafka,
@@ -176,6 +177,7 @@ impl File {
         put(&mut settings.admin, self.admin);
         put(&mut settings.data, self.data);
         put(&mut settings.workers, self.workers.map(NonZeroUsize::get));
+        put(&mut settings.public_url, self.public_url.map(Some));
         self.ingress.apply(&mut settings.ingress);
         put(&mut settings.channel_default, self.channel.default);
         self.channel.memory.apply(settings);
@@ -258,6 +260,12 @@ fn unusable(settings: &Settings) -> Option<String> {
     settings.kafka.check(&mut problems);
     settings.nats.check(&mut problems);
     settings.kubernetes.check(&mut problems);
+    if settings.public_url.as_deref().is_some_and(|url| !is_base(url)) {
+        problems.push(
+            "publicUrl: must be an http or https URL without slash, query or fragment at its end"
+                .to_owned(),
+        );
+    }
     (!problems.is_empty()).then(|| problems.join("; "))
 }
 
