@@ -10,17 +10,19 @@ use std::{
     time::Duration,
 };
 
+use ::sources::SourceId;
 use arc_swap::ArcSwap;
 use channel::{Budget, Channel, Hub, HubKind, Name};
 use dispatcher::{Fanout, Pauses, Selection, Trigger, TriggerSpec};
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::books::{Books, BreakerState, HubBooks, TriggerBooks};
 use crate::{
     cluster::Troubles,
     ingress::Connections,
     manifest::{Resource, Resources, Standing},
+    sourcing::SourceState,
     worker::{Command, Mailbox, Unanswered},
 };
 
@@ -219,6 +221,8 @@ pub struct Inventory {
     pub triggers: BTreeMap<Name, TriggerState>,
     /// Subscriptions by name.
     pub subscriptions: BTreeMap<Name, TriggerState>,
+    /// Sources by kind and name.
+    pub sources: BTreeMap<SourceId, SourceState>,
     /// What is wrong with the manifests.
     pub problems: Vec<Standing>,
     /// What the user wants, as it is at work.
@@ -247,6 +251,8 @@ pub struct Control {
     pub budget: Arc<Budget>,
     /// Open connections of the way in.
     pub connections: Arc<Connections>,
+    /// Whether this process is the one of several replicas that does what one alone must do.
+    pub leads: watch::Sender<bool>,
     /// What cannot be followed of a cluster for now.
     pub troubles: Arc<Troubles>,
     workers: Vec<Mailbox>,
@@ -281,6 +287,7 @@ impl Control {
             inventory: ArcSwap::default(),
             budget,
             connections,
+            leads: watch::channel(false).0,
             troubles: Arc::default(),
             workers,
             looks,

@@ -78,6 +78,7 @@ pub mod listen;
 pub mod manifest;
 pub mod memory;
 pub mod serve;
+pub mod sourcing;
 pub mod spec;
 pub mod telemetry;
 pub mod worker;

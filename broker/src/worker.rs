@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::ingress::{self, BoundTally, Connections, Gates, Ingress, IngressTally, Limits};
+use crate::ingress::{self, BoundTally, Connections, Doors, Gates, Ingress, IngressTally, Limits};
 
 /// Orders that may wait for a worker.
 const MAILBOX_LEN: usize = 64;
@@ -188,6 +188,8 @@ pub struct Gone;
 pub struct Shared {
     /// The gates of all hubs.
     pub gates: Arc<ArcSwap<Gates>>,
+    /// The sources that are called.
+    pub doors: Doors,
     /// The bounds of the way in.
     pub limits: Limits,
     /// Open connections.
@@ -227,6 +229,7 @@ fn run(index: usize, shared: &Shared, commands: mpsc::Receiver<Command>) -> io::
             Rc::clone(&worker),
             shared.limits.clone(),
             Arc::clone(&shared.gates),
+            shared.doors.clone(),
             Arc::clone(&shared.draining),
         );
         let tasks = TaskTracker::new();

@@ -23,6 +23,12 @@ pub enum Refusal {
         /// How often an event may pass a broker.
         max: u8,
     },
+    /// Whoever was to store it will not, however often it is asked.
+    #[error("{reason}")]
+    Rejected {
+        /// What it said.
+        reason: String,
+    },
     /// It could not be stored, or may not have been.
     #[error("{0}")]
     NotStored(#[from] PublishError),
@@ -36,18 +42,28 @@ pub trait Sink: fmt::Debug + Send + Sync {
 }
 
 /// A sink's answer on its way.
-#[derive(Debug)]
-pub struct Stored(Option<Result<Publish, Refusal>>);
+pub struct Stored(State);
+
+enum State {
+    Publishing(Publish),
+    Refused(Option<Refusal>),
+    Waiting(Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>),
+}
 
 impl Stored {
     /// An answer from what the channel will say.
     pub fn publishing(publish: Publish) -> Self {
-        Self(Some(Ok(publish)))
+        Self(State::Publishing(publish))
     }
 
     /// A refusal before anything was stored.
     pub fn refused(refusal: Refusal) -> Self {
-        Self(Some(Err(refusal)))
+        Self(State::Refused(Some(refusal)))
+    }
+
+    /// An answer that a sink elsewhere will give.
+    pub fn waiting(answer: impl Future<Output = Result<(), Refusal>> + Send + 'static) -> Self {
+        Self(State::Waiting(Box::pin(answer)))
     }
 }
 
@@ -55,15 +71,21 @@ impl Future for Stored {
     type Output = Result<(), Refusal>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = match &mut self.0 {
-            Some(Ok(publish)) => match Pin::new(publish).poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(result) => result.map(|_position| ()).map_err(Refusal::from),
-            },
-            Some(Err(refusal)) => Err(refusal.clone()),
-            None => Err(PublishError::Unknown { reason: "polled after it ended".into() }.into()),
-        };
-        self.0 = None;
-        Poll::Ready(answer)
+        match &mut self.0 {
+            State::Publishing(publish) => Pin::new(publish)
+                .poll(cx)
+                .map(|published| published.map(drop).map_err(Refusal::from)),
+            State::Refused(refusal) => {
+                let ended = || PublishError::Unknown { reason: "polled after it ended".into() };
+                Poll::Ready(Err(refusal.take().unwrap_or_else(|| ended().into())))
+            }
+            State::Waiting(answer) => answer.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored").finish_non_exhaustive()
     }
 }

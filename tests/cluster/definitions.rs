@@ -6,15 +6,18 @@ use serde_json::Value;
 
 use crate::cluster;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 11] = [
     "brokers.eventing.knative.dev",
     "channels.messaging.knative.dev",
     "diskchannels.messaging.knative.dev",
+    "githubsources.sources.knative.dev",
     "inmemorychannels.messaging.knative.dev",
     "kafkachannels.messaging.knative.dev",
     "natsjetstreamchannels.messaging.knative.dev",
+    "pingsources.sources.knative.dev",
     "subscriptions.messaging.knative.dev",
     "triggers.eventing.knative.dev",
+    "webhooksources.sources.catchment.dev",
 ];
 
 #[tokio::test]
@@ -82,7 +85,7 @@ async fn short_names_and_categories_are_those_of_knative() {
         assert!(is_there, "{plural} in\n{table}");
     }
     let count = |category: &str| resources(&["--categories", category]).lines().count();
-    assert_eq!((count("knative"), count("eventing")), (8, 2));
+    assert_eq!((count("knative"), count("eventing"), count("sources")), (11, 3, 3));
     assert_eq!((count("messaging"), count("channel")), (6, 5));
 }
 

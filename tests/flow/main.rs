@@ -22,6 +22,7 @@ mod program;
 mod quickstart;
 mod replies;
 mod sink;
+mod sources;
 mod subscriptions;
 
 use std::time::Duration;

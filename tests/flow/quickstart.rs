@@ -1,10 +1,15 @@
 //! The README's first page: the quickstart's manifests and its curl.
 
+use std::time::Duration;
+
 use harness::{Mode, Setup, eventually};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{SOON, greeting};
+
+/// How often the quickstart's PingSource makes an event.
+const TICK: Duration = Duration::from_secs(10);
 
 const MANIFEST: &str = include_str!("../../deploy/examples/quickstart/quickstart.yaml");
 
@@ -17,6 +22,8 @@ async fn two_triggers_display_a_greeting_and_the_third_ones_is_a_dead_letter() {
     assert!(MANIFEST.contains("127.0.0.1:8081") && MANIFEST.contains("127.0.0.1:8090"));
     let manifest =
         MANIFEST.replace("127.0.0.1:8081", &admin).replace("127.0.0.1:8090", "127.0.0.1:9");
+    // The clock has its own test; here nothing comes but what is sent.
+    let manifest = manifest.replace("*/10 * * * * *", "0 0 1 1 *");
     std::fs::write(folder.path().join("quickstart.yaml"), manifest).unwrap();
     let is_there = || async {
         let triggers = program.admin().get("/api/v1/triggers").await.json();
@@ -50,4 +57,20 @@ async fn two_triggers_display_a_greeting_and_the_third_ones_is_a_dead_letter() {
     for line in ["specversion: 1.0", "type: greeting", "source: not-sendoff", "id: say-hello"] {
         assert_eq!(shown.matches(line).count(), 2, "{line} in {shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_is_shown_before_anybody_sends_one() {
+    let folder = TempDir::new().unwrap();
+    let program = Setup::new().path(folder.path()).start().await;
+    let admin = program.admin_address().to_string();
+    let manifest = MANIFEST.replace("127.0.0.1:8081", &admin);
+    std::fs::write(folder.path().join("quickstart.yaml"), manifest).unwrap();
+    let is_shown = || async {
+        let shown = program.process.stdout();
+        if shown.contains("\"msg\": \"still here\"") { Ok(shown) } else { Err(shown) }
+    };
+    let shown = eventually(SOON + TICK, is_shown).await;
+    assert!(shown.contains("[everything]\n"), "{shown}");
+    assert!(shown.contains("type: dev.knative.sources.ping"), "{shown}");
 }

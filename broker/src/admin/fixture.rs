@@ -265,6 +265,7 @@ fn inventory(budget: &Arc<Budget>) -> Inventory {
         )
     };
     Inventory {
+        sources: BTreeMap::new(),
         leaving: Vec::new(),
         brokers: brokers.into_iter().map(|(broker, state)| (name(broker), state)).collect(),
         kinds: [

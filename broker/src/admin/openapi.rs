@@ -65,6 +65,8 @@ pub(super) struct ServiceUnavailable(Problem);
         api::subscriptions::reset_breaker,
         api::subscriptions::pause,
         api::subscriptions::resume,
+        api::sources::list,
+        api::sources::show,
         api::explain::explain,
         api::dead_letters::list,
         api::dead_letters::redrive,
@@ -73,7 +75,7 @@ pub(super) struct ServiceUnavailable(Problem);
     ),
     components(schemas(Problem)),
     tags(
-        (name = "resources", description = "brokers, triggers, channels, subscriptions and their manifests"),
+        (name = "resources", description = "brokers, triggers, channels, subscriptions, sources and their manifests"),
         (name = "dead letters", description = "events that could not be delivered"),
         (name = "health", description = "whether the process lives and is of use"),
         (name = "metrics", description = "what is counted"),

@@ -18,7 +18,7 @@ use crate::ingress::Problem;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every path of the listener.
-pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 25] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 27] {
     [
         ("/healthz", get(health::healthz)),
         ("/readyz", get(health::readyz)),
@@ -43,6 +43,8 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Admin>>); 25] {
         ),
         ("/api/v1/subscriptions/{namespace}/{name}/pause", post(api::subscriptions::pause)),
         ("/api/v1/subscriptions/{namespace}/{name}/resume", post(api::subscriptions::resume)),
+        ("/api/v1/sources", get(api::sources::list)),
+        ("/api/v1/sources/{namespace}/{name}", get(api::sources::show)),
         ("/api/v1/explain", post(api::explain::explain)),
         ("/api/v1/dead-letters", get(api::dead_letters::list)),
         ("/api/v1/dead-letters/redrive", post(api::dead_letters::redrive)),

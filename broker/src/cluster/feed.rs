@@ -125,7 +125,10 @@ impl Cluster {
             is_begun: false,
             snapshot: Snapshot::default(),
         };
-        for followed in FOLLOWED.iter().filter(|it| settings.messaging || !it.is_messaging()) {
+        let is_followed = |it: &&Followed| {
+            (settings.messaging || !it.is_messaging()) && (settings.sources || !it.is_source())
+        };
+        for followed in FOLLOWED.iter().filter(is_followed) {
             let api = Api::all_with(cluster.client.clone(), &followed.resource());
             let called = followed.full_name();
             cluster.watch(Subject::Ours(followed.kind), Watched { api, called, only: None });

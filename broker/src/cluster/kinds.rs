@@ -2,7 +2,10 @@
 
 use kube::core::{ApiResource, GroupVersionKind};
 
-use crate::{manifest::Kind, spec::ChannelKind};
+use crate::{
+    manifest::{Kind, SourceKind},
+    spec::ChannelKind,
+};
 
 /// A kind that is followed from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +27,9 @@ pub(super) const FOLLOWED: &[Followed] = &[
     followed(Kind::Backing(ChannelKind::Kafka), "kafkachannels"),
     followed(Kind::Backing(ChannelKind::Nats), "natsjetstreamchannels"),
     followed(Kind::Subscription, "subscriptions"),
+    followed(Kind::Source(SourceKind::Ping), "pingsources"),
+    followed(Kind::Source(SourceKind::GitHub), "githubsources"),
+    followed(Kind::Source(SourceKind::Webhook), "webhooksources"),
 ];
 
 const fn followed(kind: Kind, plural: &'static str) -> Followed {
@@ -38,7 +44,12 @@ impl Followed {
 
     /// Whether it is a channel or a Subscription.
     pub(super) fn is_messaging(&self) -> bool {
-        !matches!(self.kind, Kind::Broker | Kind::Trigger)
+        matches!(self.kind, Kind::Channel | Kind::Backing(_) | Kind::Subscription)
+    }
+
+    /// Whether it is a source.
+    pub(super) fn is_source(&self) -> bool {
+        matches!(self.kind, Kind::Source(_))
     }
 
     /// How the API server knows it.

@@ -39,6 +39,9 @@ pub(super) fn kinds(resources: &Resources) -> BTreeSet<KindKey> {
         add(of(subscription.spec.reply.as_ref()));
         add(sink(subscription.spec.delivery.as_ref()));
     }
+    for source in resources.sources.values() {
+        add(of(source.spec.sink()));
+    }
     kinds
 }
 

@@ -26,6 +26,9 @@ pub struct KubernetesSettings {
     pub messaging: bool,
     /// How long a deleted object waits for what it has on a server that cannot be reached. Default 10 min.
     pub cleanup_timeout: Duration,
+    /// Whether sources are followed too. Default true. To be false where Knative's own controllers of
+    /// them run: each would make the same events.
+    pub sources: bool,
 }
 
 impl Default for KubernetesSettings {
@@ -34,6 +37,7 @@ impl Default for KubernetesSettings {
             ingress_url: None,
             lease: LEASE.to_owned(),
             messaging: true,
+            sources: true,
             cleanup_timeout: CLEANUP_TIMEOUT,
         }
     }
@@ -54,7 +58,8 @@ impl KubernetesSettings {
     }
 }
 
-fn is_base(text: &str) -> bool {
+/// Whether a text can stand before a path.
+pub(super) fn is_base(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()
@@ -73,4 +78,5 @@ pub(super) struct Kubernetes {
     pub(super) lease: Option<String>,
     pub(super) messaging: Option<bool>,
     pub(super) cleanup_timeout: Option<Span>,
+    pub(super) sources: Option<bool>,
 }

@@ -39,6 +39,17 @@ pub const ADMIN: &str = "127.0.0.1:8081";
 /// File descriptors that are kept for other things than the connections of clients.
 const OTHER_FILES: u64 = 64;
 
+/// A secret that a manifest asks for, of a file or an environment variable.
+///
+/// # Errors
+///
+/// Why there is none, in words.
+pub fn read_secret(file: Option<&str>, env: Option<&str>) -> Result<Secret, String> {
+    let source = SecretSource { file: file.map(PathBuf::from), env: env.map(str::to_owned) };
+    let found = source.read("", &|name| std::env::var_os(name))?;
+    found.ok_or_else(|| "names neither a file nor an environment variable".to_owned())
+}
+
 /// Looks an environment variable up.
 type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -53,6 +64,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Worker threads.
     pub workers: usize,
+    /// Where the way in is reached from outside, without a slash at its end: what GitHub is told to call.
+    pub public_url: Option<String>,
     /// Bounds of the way in.
     pub ingress: ingress::Limits,
     /// Bounds of memory channels.
@@ -163,6 +176,7 @@ impl Settings {
             admin: ([127, 0, 0, 1], 8081).into(),
             data: PathBuf::from("./catchment-data"),
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            public_url: None,
             ingress,
             memory: MemorySettings {
                 limits: MemoryLimits::default(),

@@ -148,6 +148,7 @@ impl Controller {
     /// Closes all channels and lets go of their backends, once the workers have ended.
     pub async fn end(self) {
         let deadline = std::time::Instant::now() + super::opening::END_TIMEOUT;
+        self.sources.end(deadline).await;
         let ends = self.hubs.into_values().filter_map(|site| {
             let running = site.into_running()?;
             running.state.channel.close();

@@ -4,6 +4,7 @@
 //! channel is at each moment, and which steps a change asks for, is in `hub`.
 
 mod emptying;
+mod here;
 mod hub;
 mod opening;
 mod planning;
@@ -20,7 +21,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use channel::{Budget, Found, Hub, HubKind, Name, Reference, Strength, Target};
+use channel::{Budget, Found, Hub, HubKind, Name, Reference, Strength};
 use dispatcher::{Fanout, Overflows, Quota, Routes, Trigger, TriggerPlan, Usage};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -33,9 +34,11 @@ use crate::{
     control::{Control, HubState, Inventory, NotReady, PausedBy, TriggerState},
     ingress::{Admission, Gates},
     manifest::{Resources, Snapshot},
+    sourcing::{Endpoints, Guide, Sources},
     worker::Command,
 };
 
+use here::Here;
 use hub::Site;
 use opening::Openings;
 pub use opening::Report;
@@ -58,6 +61,7 @@ pub struct Controller {
     triggers: BTreeMap<(HubKind, Name), Known>,
     /// Triggers that are gone, and whose overflows are to be cleared.
     ended: Vec<Arc<Trigger>>,
+    sources: Sources,
     /// What follows the ledgers that others write to.
     followers: TaskTracker,
 }
@@ -102,9 +106,18 @@ impl Controller {
         opener: Arc<dyn Opener>,
         control: Arc<Control>,
         gates: Arc<ArcSwap<Gates>>,
+        endpoints: Arc<ArcSwap<Endpoints>>,
         address: SocketAddr,
     ) -> Self {
+        let sources = Sources::new(
+            &settings,
+            Arc::clone(&opener),
+            Arc::clone(&control),
+            Arc::clone(&gates),
+            endpoints,
+        );
         Self {
+            sources,
             settings,
             control,
             gates,
@@ -145,6 +158,13 @@ impl Controller {
             self.tell_workers(|| Command::Forget { hub: hub.clone() }).await;
             tracing::info!(%hub, "{} is gone", hub.kind.as_str());
         }
+        // Sources begin only now: what they make finds its triggers in place.
+        let guide = Here {
+            snapshot: &snapshot,
+            default: self.settings.channel_default,
+            address: self.address,
+        };
+        let sources = self.sources.follow(&snapshot, &guide);
         let default = self.settings.channel_default;
         let kinds = self.hubs.iter();
         let kinds = kinds.map(|(hub, site)| (hub.clone(), site.choice.kind(default).as_str()));
@@ -160,6 +180,7 @@ impl Controller {
             kinds: kinds.collect(),
             triggers,
             subscriptions,
+            sources,
             problems: snapshot.problems,
             resources: snapshot.resources,
             generations: snapshot.generations,
@@ -410,18 +431,15 @@ impl Controller {
         }
     }
 
-    /// Where a reference leads: to a hub of this process, or to what others know of.
-    fn find(&self, reference: &Reference) -> Result<Found, String> {
-        match &self.snapshot.addresses {
-            Some(addresses) if self.hub_address(reference).is_none() => addresses.find(reference),
-            _ => found(reference, self.hub_address(reference)),
-        }
+    /// Stops the sources: before what is in hand goes to its end.
+    pub async fn stop_sources(&mut self) {
+        self.sources.stop().await;
     }
 
-    /// The address of a broker or a channel of this process.
-    fn hub_address(&self, reference: &Reference) -> Option<Target> {
-        let hub = self.snapshot.resources.find(reference, self.settings.channel_default)?;
-        address_of(self.address, &hub)
+    /// Where a reference leads: to a hub of this process, or to what others know of.
+    fn find(&self, reference: &Reference) -> Result<Found, String> {
+        let default = self.settings.channel_default;
+        Here { snapshot: &self.snapshot, default, address: self.address }.find(reference)
     }
 
     async fn tell_workers(&self, command: impl Fn() -> Command) {

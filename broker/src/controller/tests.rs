@@ -91,6 +91,7 @@ impl Bench {
             Arc::new(ByScript(Arc::clone(&script))),
             Arc::clone(&control),
             Arc::clone(&gates),
+            Arc::default(),
             ([127, 0, 0, 1], 8080).into(),
         );
         Self { controller, script, control, gates }

@@ -1,5 +1,6 @@
 //! The kinds that have a definition: names, versions, columns, labels, as Knative has them.
 
+use ::sources::{GitHubSourceSpec, PingSourceSpec, WebhookSourceSpec, status::SourceStatus};
 use dispatcher::{SubscriptionSpec, SubscriptionStatus, TriggerSpec, TriggerStatus};
 use schemars::Schema;
 use serde::Serialize;
@@ -12,6 +13,8 @@ use crate::spec::{
 
 const EVENTING: &str = "eventing.knative.dev";
 const MESSAGING: &str = "messaging.knative.dev";
+const SOURCES: &str = "sources.knative.dev";
+const OWN_SOURCES: &str = "sources.catchment.dev";
 
 /// Everything that a kind's definition is made from.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Crd {
     pub(super) categories: &'static [&'static str],
     /// Labels by which clients find kinds that can do something.
     pub(super) ducks: &'static [&'static str],
+    /// The types of events that a source makes, and what they are.
+    pub(super) event_types: &'static [(&'static str, &'static str)],
     /// Versions that are served; objects are stored in the first. All have one schema.
     pub(super) versions: &'static [&'static str],
     pub(super) columns: &'static [Column],
@@ -69,6 +74,7 @@ const CHANNEL_CATEGORIES: &[&str] = &["all", "knative", "messaging", "channel"];
 
 /// What the channels that keep events have in common.
 const CHANNEL: Crd = Crd {
+    event_types: &[],
     kind: "",
     description: "",
     group: MESSAGING,
@@ -83,6 +89,20 @@ const CHANNEL: Crd = Crd {
     status: of::<BackingChannelStatus>,
 };
 
+const SINK: Column = column("Sink", ".status.sinkUri");
+const SCHEDULE: Column = column("Schedule", ".spec.schedule");
+
+/// What sources have in common.
+const SOURCE: Crd = Crd {
+    group: SOURCES,
+    categories: &["all", "knative", "sources"],
+    ducks: &["duck.knative.dev/source", "eventing.knative.dev/source"],
+    columns: &[SINK, AGE, READY, REASON],
+    needs_spec: true,
+    status: of::<SourceStatus>,
+    ..CHANNEL
+};
+
 /// All definitions, in the order in which they are printed.
 pub const CRDS: &[Crd] = &[
     Crd {
@@ -93,6 +113,7 @@ pub const CRDS: &[Crd] = &[
         short_name: None,
         categories: &["all", "knative", "eventing"],
         ducks: &[ADDRESSABLE],
+        event_types: &[],
         versions: &["v1"],
         columns: &[URL, AGE, READY, REASON, CLASS],
         needs_spec: false,
@@ -107,6 +128,7 @@ pub const CRDS: &[Crd] = &[
         short_name: None,
         categories: &["all", "knative", "eventing"],
         ducks: &[],
+        event_types: &[],
         versions: &["v1"],
         columns: &[
             column("Broker", ".spec.broker"),
@@ -175,5 +197,40 @@ pub const CRDS: &[Crd] = &[
         columns: OTHER_CHANNEL_COLUMNS,
         spec: of::<NatsChannelSpec>,
         ..CHANNEL
+    },
+    Crd {
+        kind: "PingSource",
+        description: "Makes an event whenever a schedule says so.",
+        plural: "pingsources",
+        versions: &["v1", "v1beta2"],
+        columns: &[SINK, SCHEDULE, AGE, READY, REASON],
+        event_types: &[("dev.knative.sources.ping", "a tick of the schedule")],
+        spec: of::<PingSourceSpec>,
+        ..SOURCE
+    },
+    Crd {
+        kind: "GitHubSource",
+        description: "Makes events of what happens on GitHub.",
+        plural: "githubsources",
+        categories: &["all", "knative", "eventing", "sources"],
+        versions: &["v1alpha1"],
+        columns: &[READY, REASON, SINK, AGE],
+        event_types: &[
+            ("dev.knative.source.github.push", "commits were pushed"),
+            ("dev.knative.source.github.pull_request", "something happened to a pull request"),
+            ("dev.knative.source.github.issues", "something happened to an issue"),
+        ],
+        spec: of::<GitHubSourceSpec>,
+        ..SOURCE
+    },
+    Crd {
+        kind: "WebhookSource",
+        description: "Makes events of what other systems send by webhook.",
+        group: OWN_SOURCES,
+        plural: "webhooksources",
+        versions: &["v1alpha1"],
+        event_types: &[("dev.catchment.sources.webhook", "a request whose sender says no type")],
+        spec: of::<WebhookSourceSpec>,
+        ..SOURCE
     },
 ];

@@ -24,13 +24,17 @@ pub use kinds::{CRDS, Crd};
 impl Crd {
     /// The definition, as `kubectl apply` takes it.
     pub fn definition(&self) -> Value {
+        let mut metadata = json!({
+            "name": format!("{}.{}", self.plural, self.group),
+            "labels": self.labels(),
+        });
+        if let (false, Some(metadata)) = (self.event_types.is_empty(), metadata.as_object_mut()) {
+            metadata.insert("annotations".to_owned(), self.annotations());
+        }
         json!({
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": format!("{}.{}", self.plural, self.group),
-                "labels": self.labels(),
-            },
+            "metadata": metadata,
             "spec": {
                 "group": self.group,
                 "names": self.names(),
@@ -66,6 +70,15 @@ impl Crd {
         let ducks = self.ducks.iter().map(|duck| (*duck, "true"));
         let all = shared.into_iter().chain(ducks);
         all.map(|(key, value)| (key.to_owned(), Value::from(value))).collect()
+    }
+
+    /// By which clients list what a source may make.
+    fn annotations(&self) -> Value {
+        let types = self.event_types.iter();
+        let types: Value = types
+            .map(|(kind, description)| json!({ "type": kind, "description": description }))
+            .collect();
+        json!({ "registry.knative.dev/eventTypes": types.to_string() })
     }
 
     fn names(&self) -> Value {

@@ -23,15 +23,16 @@ use http_body::Body;
 use http_body_util::Full;
 
 use super::{
-    Admission, Bound, BoundTally, Gate, Limits,
+    Admission, Bound, BoundTally, Doors, Gate, Limits,
     admit::hops_told,
     body::{self, BodyError},
     host,
     problem::EventProblem,
     refusal::{self, DRAINING_RETRY, Refused},
+    webhook,
 };
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// The gates of all hubs by the path of their address; swapped whole when one comes or goes.
 pub type Gates = HashMap<String, Gate>;
@@ -64,6 +65,7 @@ pub struct Ingress {
     worker: Rc<Worker>,
     limits: Limits,
     gates: RefCell<Cache<Arc<ArcSwap<Gates>>, Arc<Gates>>>,
+    doors: Doors,
     draining: Arc<AtomicBool>,
     tallies: RefCell<HashMap<Hub, IngressTally>>,
     unrouted: RefCell<IngressTally>,
@@ -86,6 +88,7 @@ impl Ingress {
         worker: Rc<Worker>,
         limits: Limits,
         gates: Arc<ArcSwap<Gates>>,
+        doors: Doors,
         draining: Arc<AtomicBool>,
     ) -> Rc<Self> {
         let gates = RefCell::new(Cache::new(gates));
@@ -93,6 +96,7 @@ impl Ingress {
             worker,
             limits,
             gates,
+            doors,
             draining,
             tallies: RefCell::default(),
             unrouted: RefCell::default(),
@@ -103,6 +107,14 @@ impl Ingress {
     /// The bounds.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(super) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    pub(super) fn worker_index(&self) -> usize {
+        self.worker.index()
     }
 
     /// What was accepted and refused, by hub.
@@ -131,6 +143,9 @@ impl Ingress {
         B: Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
+        if request.uri().path().starts_with(webhook::PREFIX) {
+            return self.webhook(request).await;
+        }
         match *request.method() {
             Method::OPTIONS => consent(),
             Method::POST => self.post(request).await,
@@ -170,16 +185,8 @@ impl Ingress {
     /// The gate that the request's path names, or for the root its host: Knative gives each channel a
     /// host of its own.
     fn gate<B>(&self, request: &Request<B>) -> Result<Gate, Refused> {
-        let uri = request.uri();
-        let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
-        if length > self.limits.uri_bytes_max {
-            let detail = format!("the target is longer than {} bytes", self.limits.uri_bytes_max);
-            return Err(Refused::new(StatusCode::URI_TOO_LONG, detail).at(Bound::UriBytes));
-        }
-        if let Some(detail) = host_problem(request) {
-            return Err(Refused::new(StatusCode::BAD_REQUEST, detail).naming("host"));
-        }
-        let path = uri.path();
+        self.check_target(request)?;
+        let path = request.uri().path();
         let key = path.strip_prefix('/').unwrap_or(path);
         let key = key.strip_suffix('/').unwrap_or(key);
         let by_host = if key.is_empty() { host::channel(request) } else { None };
@@ -192,6 +199,19 @@ impl Ingress {
             };
             Refused::new(StatusCode::NOT_FOUND, detail)
         })
+    }
+
+    /// The length of the target, and the host that it is sent to.
+    pub(super) fn check_target<B>(&self, request: &Request<B>) -> Result<(), Refused> {
+        let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        if length > self.limits.uri_bytes_max {
+            let detail = format!("the target is longer than {} bytes", self.limits.uri_bytes_max);
+            return Err(Refused::new(StatusCode::URI_TOO_LONG, detail).at(Bound::UriBytes));
+        }
+        match host_problem(request) {
+            Some(detail) => Err(Refused::new(StatusCode::BAD_REQUEST, detail).naming("host")),
+            None => Ok(()),
+        }
     }
 
     async fn take<B>(&self, gate: &Arc<Admission>, request: Request<B>) -> Result<u64, Refused>
@@ -209,7 +229,8 @@ impl Ingress {
         }
         let channel = gate.channel();
         let mut charge = channel.reserve(declared).map_err(refusal::not_stored)?;
-        let body = body::read(body, &**channel, &mut charge, &self.limits)
+        let room = |bytes| channel.reserve(bytes);
+        let body = body::read(body, &room, &mut charge, &self.limits)
             .await
             .map_err(|error| refusal::unreadable(error, &self.limits))?;
         let mut events = Batch::new();
@@ -254,7 +275,7 @@ impl Ingress {
     }
 
     /// Once the process waits for the last events to reach their end, no other may come.
-    fn check_open(&self) -> Result<(), Refused> {
+    pub(super) fn check_open(&self) -> Result<(), Refused> {
         if self.draining.load(Ordering::Acquire) {
             let refused =
                 Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the broker is shutting down");
@@ -264,7 +285,7 @@ impl Ingress {
     }
 
     /// What hyper lets through: codings around the chunks, and over HTTP/2 any number of headers.
-    fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
+    pub(super) fn check_head(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
         let coding = codings.next();
         let is_plain =
@@ -281,7 +302,7 @@ impl Ingress {
         Ok(())
     }
 
-    fn refuse(&self, hub: Option<&Hub>, refused: Refused) -> Answer {
+    pub(super) fn refuse(&self, hub: Option<&Hub>, refused: Refused) -> Answer {
         let status = refused.status().as_u16();
         if let Some(bound) = refused.bound() {
             self.note(bound);

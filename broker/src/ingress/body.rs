@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use channel::{Channel, Charge, PublishError};
+use channel::{Charge, PublishError};
 use futures_util::future::poll_immediate;
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -38,10 +38,10 @@ pub(super) enum BodyError {
 /// Reads a whole body into an allocation of its own, so that it never holds the connection's read
 /// buffer. `charge` grows with what is read.
 ///
-/// Dropping the future gives everything back.
+/// `room` takes memory, and says why there is none. Dropping the future gives everything back.
 pub(super) async fn read<B>(
     body: B,
-    channel: &dyn Channel,
+    room: &impl Fn(usize) -> Result<Charge, PublishError>,
     charge: &mut Charge,
     limits: &Limits,
 ) -> Result<Bytes, BodyError>
@@ -67,7 +67,7 @@ where
             let steps = length.div_ceil(STEP_BYTES) * STEP_BYTES;
             if !charge.resize(charge.bytes().max(steps)) {
                 // Says in the channel's own words which bound is reached and when to come back.
-                return Err(match channel.reserve(steps) {
+                return Err(match room(steps) {
                     Err(error) => BodyError::NoRoom(error),
                     Ok(_) => BodyError::Broken("memory ran out while it was read".to_owned()),
                 });

@@ -12,6 +12,7 @@ mod host;
 mod problem;
 mod refusal;
 mod server;
+mod webhook;
 
 pub use accept::{Gates, Ingress, IngressTally, REFUSAL_STATUSES};
 pub use admit::{Admission, HOPS_MAX, rehearse};
@@ -20,6 +21,7 @@ pub use connections::{ConnectionCounts, Connections};
 pub use gate::{Gate, Shut};
 pub use problem::Problem;
 pub use server::serve;
+pub use webhook::Doors;
 
 use std::time::Duration;
 

@@ -26,13 +26,14 @@ pub(super) struct Refused {
     retry_after: Option<Duration>,
     closes: bool,
     bound: Option<Bound>,
+    challenge: Option<&'static str>,
 }
 
 impl Refused {
     /// A refusal in words.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let problem = Box::new(Problem::new(status, detail));
-        Self { status, problem, retry_after: None, closes: false, bound: None }
+        Self { status, problem, retry_after: None, closes: false, bound: None, challenge: None }
     }
 
     /// Names the field that is wrong.
@@ -44,6 +45,12 @@ impl Refused {
     /// Says when another try makes sense.
     pub(super) fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// Says how a sender proves who it is (RFC 9110, 11.6.1).
+    pub(super) fn challenging(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
         self
     }
 
@@ -75,6 +82,10 @@ impl Refused {
         let mut response = self.problem.into_response();
         if self.closes {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(challenge) = self.challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up: coming back early would be refused again.

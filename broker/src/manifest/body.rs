@@ -16,6 +16,7 @@ use super::{
     node::{Node, Value},
     problem::Severity,
     resource::{ConfigMap, Resource, Secret},
+    source::{SourceKind, SourceSpec},
     subscription, trigger, typed,
 };
 use crate::spec::{self, BrokerSpec};
@@ -26,6 +27,7 @@ pub(super) enum Body {
     Trigger(Box<TriggerSpec>),
     Channel(Box<ChannelDefinition>),
     Subscription(Box<SubscriptionSpec>),
+    Source(Box<SourceSpec>),
     ConfigMap(ConfigMap),
     Secret(Secret),
 }
@@ -38,6 +40,7 @@ impl Body {
             Self::Trigger(spec) => Any::Trigger(Arc::new(shell.with(*spec))),
             Self::Channel(spec) => Any::Channel(Arc::new(shell.with(*spec))),
             Self::Subscription(spec) => Any::Subscription(Arc::new(shell.with(*spec))),
+            Self::Source(spec) => Any::Source(Arc::new(shell.with(*spec))),
             Self::ConfigMap(spec) => Any::ConfigMap(Arc::new(shell.with(spec))),
             Self::Secret(spec) => Any::Secret(Arc::new(shell.with(spec))),
         }
@@ -76,6 +79,7 @@ impl<'a> Reader<'a> {
             Kind::Trigger => self.trigger(),
             Kind::Channel | Kind::Backing(_) => self.channel(kind, metadata.map(|(_, it)| it)),
             Kind::Subscription => self.subscription(metadata.map(|(name, _)| name)),
+            Kind::Source(kind) => self.source(kind, metadata.map(|(name, _)| name)),
             Kind::ConfigMap => self.config_map(),
             Kind::Secret => self.secret(),
         }
@@ -184,6 +188,20 @@ impl<'a> Reader<'a> {
         TriggerOptions::read(&self.annotations(), &mut invalid);
         self.check(invalid);
         Some(Body::Subscription(Box::new(spec)))
+    }
+
+    fn source(&mut self, kind: SourceKind, name: Option<&Name>) -> Option<Body> {
+        self.needs_spec()?;
+        let spec = match kind {
+            SourceKind::Ping => SourceSpec::Ping(self.part("spec", None)?),
+            SourceKind::GitHub => SourceSpec::GitHub(self.part("spec", None)?),
+            SourceKind::Webhook => SourceSpec::Webhook(self.part("spec", None)?),
+        };
+        let mut invalid = Vec::new();
+        let unnamed = Name::new("default", "");
+        spec.check(name.unwrap_or(&unnamed), &mut invalid);
+        self.check(invalid);
+        Some(Body::Source(Box::new(spec)))
     }
 
     fn config_map(&mut self) -> Option<Body> {

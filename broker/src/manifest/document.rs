@@ -20,16 +20,20 @@ use super::{
     node::{Node, Value},
     problem::{Position, Problem, Severity},
     resource::{ConfigMap, Origin, Resource, Secret},
+    source::SourceSpec,
     template,
 };
 use crate::spec::BrokerSpec;
 
 /// Fields that other resources decide about: their places are kept.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 9] = [
     "spec.config.name",
     "spec.broker",
     "spec.brokerRef.name",
     "spec.channel.name",
+    "spec.sink.ref.name",
+    "spec.secretToken.secretKeyRef.name",
+    "spec.accessToken.secretKeyRef.name",
     template::FIELD,
     defaults::FIELD,
 ];
@@ -90,6 +94,8 @@ pub(crate) enum Any {
     Channel(Arc<Resource<ChannelDefinition>>),
     /// A Subscription.
     Subscription(Arc<Resource<SubscriptionSpec>>),
+    /// A source of any kind.
+    Source(Arc<Resource<SourceSpec>>),
     /// A ConfigMap.
     ConfigMap(Arc<Resource<ConfigMap>>),
     /// A Secret.
@@ -104,6 +110,7 @@ impl Any {
             Self::Trigger(_) => Kind::Trigger,
             Self::Channel(channel) => channel.spec.kind,
             Self::Subscription(_) => Kind::Subscription,
+            Self::Source(source) => Kind::Source(source.spec.kind()),
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::Secret(_) => Kind::Secret,
         }
@@ -116,6 +123,7 @@ impl Any {
             Self::Trigger(trigger) => &trigger.origin,
             Self::Channel(channel) => &channel.origin,
             Self::Subscription(subscription) => &subscription.origin,
+            Self::Source(source) => &source.origin,
             Self::ConfigMap(config_map) => &config_map.origin,
             Self::Secret(secret) => &secret.origin,
         }

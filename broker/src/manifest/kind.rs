@@ -6,6 +6,7 @@ use super::{
     finding::{Finding, join},
     node::Node,
     problem::{Severity, nearest},
+    source::SourceKind,
 };
 
 /// The kinds that are read.
@@ -21,6 +22,8 @@ pub enum Kind {
     Backing(ChannelKind),
     /// `messaging.knative.dev/v1` Subscription.
     Subscription,
+    /// Something that makes events.
+    Source(SourceKind),
     /// `v1` ConfigMap.
     ConfigMap,
     /// `v1` Secret.
@@ -28,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Broker,
         Self::Trigger,
         Self::Channel,
@@ -37,6 +40,9 @@ impl Kind {
         Self::Backing(ChannelKind::Kafka),
         Self::Backing(ChannelKind::Nats),
         Self::Subscription,
+        Self::Source(SourceKind::Ping),
+        Self::Source(SourceKind::GitHub),
+        Self::Source(SourceKind::Webhook),
         Self::ConfigMap,
         Self::Secret,
     ];
@@ -58,6 +64,7 @@ impl Kind {
             Self::Channel => "Channel",
             Self::Backing(kind) => kind.as_str(),
             Self::Subscription => "Subscription",
+            Self::Source(kind) => kind.as_str(),
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
         }
@@ -72,14 +79,17 @@ impl Kind {
             }
             Self::Backing(ChannelKind::Nats) => &["messaging.knative.dev/v1alpha1"],
             Self::Channel | Self::Backing(_) | Self::Subscription => &["messaging.knative.dev/v1"],
+            Self::Source(kind) => kind.api_versions(),
             Self::ConfigMap | Self::Secret => &["v1"],
         }
     }
 
-    /// The kind that stands for all whose names must differ from its own: one for all channels.
+    /// The kind that stands for all whose names must differ from its own: one for all channels, one
+    /// for all sources that are called by their name.
     pub(super) fn of_names(self) -> Self {
         match self {
             Self::Backing(_) => Self::Channel,
+            Self::Source(kind) if kind.is_called() => Self::Source(SourceKind::Webhook),
             kind => kind,
         }
     }
@@ -105,14 +115,12 @@ const LATER: &[&str] = &[
     "EventTransform",
     "EventType",
     "GitHubBinding",
-    "GitHubSource",
     "IntegrationSink",
     "IntegrationSource",
     "JobSink",
     "KafkaSink",
     "KafkaSource",
     "Parallel",
-    "PingSource",
     "RequestReply",
     "Sequence",
     "SinkBinding",

@@ -20,6 +20,7 @@ use super::{
     kind::Kind,
     problem::{Problem, Severity},
     resource::{ConfigMap, Resource, Resources},
+    source::{self, SourceKind},
     subscription, template, trigger,
 };
 use crate::spec::{BrokerSpec, ChannelChoice};
@@ -55,6 +56,9 @@ pub(super) fn link<'a>(
             Any::Subscription(subscription) => {
                 resources.subscriptions.insert(name, Arc::clone(subscription));
             }
+            Any::Source(source) => {
+                resources.sources.insert((source.spec.kind(), name), Arc::clone(source));
+            }
             Any::ConfigMap(config_map) => {
                 resources.config_maps.insert(name, Arc::clone(config_map));
             }
@@ -66,6 +70,7 @@ pub(super) fn link<'a>(
     // Before brokers are left out: a trigger's broker that is defined but bad is not its problem.
     problems.extend(homeless_triggers(&resources, bad));
     problems.extend(homeless_subscriptions(&resources, bad));
+    problems.extend(source::unlinked(&resources, bad));
     problems.extend(choose_of_brokers(&mut resources, bad, in_use));
     problems.extend(choose_of_channels(&mut resources, in_use));
     (resources, problems)
@@ -119,6 +124,14 @@ fn holder<'r>(in_use: &'r Resources, key: &(Kind, Name)) -> Option<&'r Arc<PathB
         Kind::Trigger => in_use.triggers.get(name).map(|trigger| &trigger.origin),
         Kind::Channel | Kind::Backing(_) => in_use.channels.get(name).map(|it| &it.origin),
         Kind::Subscription => in_use.subscriptions.get(name).map(|it| &it.origin),
+        Kind::Source(kind) => {
+            // Kinds whose names must differ share one key.
+            let alike = SourceKind::ALL
+                .into_iter()
+                .filter(|it| Kind::Source(*it).of_names() == Kind::Source(*kind));
+            let mut found = alike.filter_map(|kind| in_use.sources.get(&(kind, name.clone())));
+            found.next().map(|source| &source.origin)
+        }
         Kind::ConfigMap => in_use.config_maps.get(name).map(|config_map| &config_map.origin),
         Kind::Secret => in_use.secrets.get(name).map(|secret| &secret.origin),
     };
@@ -172,7 +185,10 @@ fn homeless_subscriptions(resources: &Resources, bad: &Bad) -> Vec<Problem> {
     resources.subscriptions.iter().filter_map(homeless).collect()
 }
 
-fn nearest_name<'a>(wanted: &Name, known: impl Iterator<Item = &'a Name>) -> Option<String> {
+pub(super) fn nearest_name<'a>(
+    wanted: &Name,
+    known: impl Iterator<Item = &'a Name>,
+) -> Option<String> {
     let neighbours = known.filter(|known| known.namespace == wanted.namespace);
     let near = super::problem::nearest(&wanted.name, neighbours.map(|known| known.name.as_str()));
     near.map(ToOwned::to_owned)

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 use channel::{Hub, Name, Reference};
 use dispatcher::{SubscriptionSpec, TriggerSpec};
 
-use super::{channel::ChannelDefinition, problem::Position};
+use super::{
+    channel::ChannelDefinition,
+    problem::Position,
+    source::{SourceKind, SourceSpec},
+};
 use crate::spec::{BrokerSpec, ChannelChoice, ChannelKind};
 
 /// Where a resource was written.
@@ -87,6 +91,8 @@ pub struct Resources {
     pub channels: BTreeMap<Name, Arc<Resource<ChannelDefinition>>>,
     /// The subscriptions, those whose channel is not defined included.
     pub subscriptions: BTreeMap<Name, Arc<Resource<SubscriptionSpec>>>,
+    /// The sources, by kind and name.
+    pub sources: BTreeMap<(SourceKind, Name), Arc<Resource<SourceSpec>>>,
     /// The config maps.
     pub config_maps: BTreeMap<Name, Arc<Resource<ConfigMap>>>,
     /// The secrets.
@@ -98,7 +104,7 @@ impl Resources {
     pub fn len(&self) -> usize {
         let of_brokers = self.brokers.len() + self.triggers.len();
         let of_channels = self.channels.len() + self.subscriptions.len();
-        of_brokers + of_channels + self.config_maps.len() + self.secrets.len()
+        of_brokers + of_channels + self.sources.len() + self.config_maps.len() + self.secrets.len()
     }
 
     /// The brokers and channels.
@@ -124,9 +130,9 @@ impl Resources {
 
     /// Whether both hold the same resources saying the same, wherever they are written.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        fn same<S>(
-            left: &BTreeMap<Name, Arc<Resource<S>>>,
-            right: &BTreeMap<Name, Arc<Resource<S>>>,
+        fn same<K: Ord, S>(
+            left: &BTreeMap<K, Arc<Resource<S>>>,
+            right: &BTreeMap<K, Arc<Resource<S>>>,
         ) -> bool {
             left.len() == right.len()
                 && left.iter().zip(right).all(|((left_name, left), (right_name, right))| {
@@ -139,6 +145,7 @@ impl Resources {
             && same(&self.triggers, &other.triggers)
             && same(&self.channels, &other.channels)
             && same(&self.subscriptions, &other.subscriptions)
+            && same(&self.sources, &other.sources)
             && same(&self.config_maps, &other.config_maps)
             && same(&self.secrets, &other.secrets)
             && self.choices == other.choices

@@ -44,6 +44,7 @@ pub(super) struct Ending {
 ///
 /// When events had not reached their end in time, or a worker panicked.
 pub(super) async fn end(mut ending: Ending) -> Result<(), Failure> {
+    ending.controller.stop_sources().await;
     let control = &ending.control;
     let left = drain(control, &ending.draining, ending.drain).await;
     let lost = lost_ids(control, left).await;

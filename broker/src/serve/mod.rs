@@ -29,7 +29,7 @@ use crate::{
     config::{self, Settings},
     control::{Control, HubState, Look},
     controller::Controller,
-    ingress::Connections,
+    ingress::{Connections, Doors},
     listen,
     manifest::{Problem, Snapshot},
     spec::ChannelKind,
@@ -116,7 +116,8 @@ impl Process {
         let events_at = address(&sockets, settings.listen);
         let admin_at = address(&admin, settings.admin);
 
-        let shared = shared(&settings);
+        let budget = Budget::new(settings.memory.total_bytes_max);
+        let shared = shared(&settings, Arc::clone(&budget));
         let mut mailboxes = Vec::new();
         let mut workers = Vec::new();
         for index in 0..settings.workers {
@@ -127,7 +128,7 @@ impl Process {
         }
         let (control, looks) = Control::new(
             mailboxes,
-            Budget::new(settings.memory.total_bytes_max),
+            budget,
             Arc::clone(&shared.connections),
             Arc::clone(&shared.draining),
         );
@@ -140,12 +141,15 @@ impl Process {
         lock_data(&backends).await?;
         let backends = Arc::new(backends);
         let opener = Arc::<Backends>::clone(&backends);
+        // Of a folder's processes each has its own data; a cluster's replicas choose one of them.
+        control.leads.send_replace(!args.kubernetes);
         let mut process = Self {
             controller: Controller::new(
                 Arc::clone(&settings),
                 backends,
                 Arc::clone(&control),
                 Arc::clone(&shared.gates),
+                Arc::clone(&shared.doors.endpoints),
                 events_at,
             ),
             settings,
@@ -291,10 +295,11 @@ impl Process {
 }
 
 /// What all workers are given.
-fn shared(settings: &Settings) -> Shared {
+fn shared(settings: &Settings, budget: Arc<Budget>) -> Shared {
     let limits = &settings.ingress;
     Shared {
         gates: Arc::new(ArcSwap::default()),
+        doors: Doors { endpoints: Arc::default(), budget },
         limits: limits.clone(),
         connections: Connections::new(limits.connections_max, limits.connections_per_address_max),
         draining: Arc::new(AtomicBool::new(false)),

@@ -10,6 +10,9 @@ use super::{DATA_PLANE, OVERLAYS, PROGRAM, find, installed, objects_of};
 const EVENTING: &str = "eventing.knative.dev";
 const MESSAGING: &str = "messaging.knative.dev";
 
+const SOURCES: &str = "sources.knative.dev";
+const OWN_SOURCES: &str = "sources.catchment.dev";
+
 const BACKING: [&str; 4] =
     ["inmemorychannels", "diskchannels", "kafkachannels", "natsjetstreamchannels"];
 
@@ -33,12 +36,16 @@ fn allowed() -> BTreeSet<Right> {
     allow(&READ, EVENTING, &["brokers", "triggers"]);
     allow(&READ, MESSAGING, &["channels", "subscriptions"]);
     allow(&READ, MESSAGING, &BACKING);
+    allow(&READ, SOURCES, &["pingsources", "githubsources"]);
+    allow(&READ, OWN_SOURCES, &["webhooksources"]);
     allow(&READ, "", &["services", "configmaps"]);
     allow(&["get", "list"], "apiextensions.k8s.io", &["customresourcedefinitions"]);
     for (group, kinds) in [
         (EVENTING, &["brokers", "triggers"][..]),
         (MESSAGING, &["channels", "subscriptions"]),
         (MESSAGING, &BACKING),
+        (SOURCES, &["pingsources", "githubsources"]),
+        (OWN_SOURCES, &["webhooksources"]),
     ] {
         for kind in kinds {
             let subresources = [format!("{kind}/status"), format!("{kind}/finalizers")];

@@ -6,6 +6,7 @@ pub(super) mod dead_letters;
 pub(super) mod explain;
 pub(super) mod pause;
 pub(super) mod problems;
+pub(super) mod sources;
 pub(super) mod subscriptions;
 pub(super) mod triggers;
 

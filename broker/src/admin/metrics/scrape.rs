@@ -5,8 +5,9 @@ use std::{
     time::SystemTime,
 };
 
+use ::sources::Counts;
 use channel::{Depth, Durability, Hub, HubKind, Name};
-use dispatcher::{http::ClientCounters, route::Counts};
+use dispatcher::{http::ClientCounters, route::Counts as RouteCounts};
 
 use super::process::ProcessUse;
 use crate::{
@@ -43,6 +44,8 @@ pub(super) struct Scrape {
     pub(super) hubs: BTreeMap<HubLabel, HubNumbers>,
     /// By hub and trigger, which is `namespace/name` or [`OTHER`].
     pub(super) triggers: BTreeMap<(HubLabel, String), TriggerBooks>,
+    /// By kind and source, which is `namespace/name` or [`OTHER`].
+    pub(super) sources: BTreeMap<(&'static str, String), SourceNumbers>,
     pub(super) problems: [usize; SEVERITIES.len()],
     pub(super) memory_used: usize,
     pub(super) memory_limit: usize,
@@ -50,6 +53,13 @@ pub(super) struct Scrape {
     pub(super) bounds: BoundTally,
     pub(super) client: ClientCounters,
     pub(super) process: ProcessUse,
+}
+
+/// The numbers of one source, or of many.
+#[derive(Debug, Default)]
+pub(super) struct SourceNumbers {
+    pub(super) ready: u64,
+    pub(super) counts: Counts,
 }
 
 /// The numbers of one hub, or of many.
@@ -75,7 +85,7 @@ pub(super) struct Running {
     pub(super) depth: Depth,
     pub(super) letters: usize,
     pub(super) letter_bytes: usize,
-    pub(super) routes: Counts,
+    pub(super) routes: RouteCounts,
     /// How often bounds of the channel and of the dead letters were reached, by name.
     pub(super) bounds: BTreeMap<&'static str, u64>,
 }
@@ -107,6 +117,7 @@ impl Scrape {
                 *count += 1;
             }
         }
+        self.add_sources(inventory);
         let mut labels = Labels::default();
         for (hub, state) in inventory.hubs() {
             let numbers = self.hubs.entry(labels.hub(&hub)).or_default();
@@ -135,6 +146,17 @@ impl Scrape {
             }
         }
         self
+    }
+
+    fn add_sources(&mut self, inventory: &Inventory) {
+        for (place, (id, state)) in inventory.sources.iter().enumerate() {
+            let label = if place < OWN_MAX { id.name.to_string() } else { OTHER.to_owned() };
+            let numbers = self.sources.entry((id.kind, label)).or_default();
+            numbers.ready += u64::from(state.not_ready.is_none());
+            if let Some(report) = &state.report {
+                numbers.counts.add(&report.counts());
+            }
+        }
     }
 }
 

@@ -247,7 +247,9 @@ fn hub_of(kind: Kind, name: &Name) -> Option<Hub> {
     match kind {
         Kind::Broker => Some(Hub::broker(name.clone())),
         Kind::Channel | Kind::Backing(_) => Some(Hub::channel(name.clone())),
-        Kind::Trigger | Kind::Subscription | Kind::ConfigMap | Kind::Secret => None,
+        Kind::Trigger | Kind::Subscription | Kind::Source(_) | Kind::ConfigMap | Kind::Secret => {
+            None
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod channel;
 mod cleaner;
 mod conditions;
 mod made;
+mod source;
 mod subscription;
 mod trigger;
 mod view;
@@ -155,7 +156,8 @@ impl Reporter {
 
     /// Tells what there is to tell, whenever this process leads, until `stop` fires.
     pub async fn run(mut self, stop: CancellationToken) {
-        let (leads, leading) = watch::channel(false);
+        let leads = self.control.leads.clone();
+        let leading = leads.subscribe();
         let candidate = Candidate::new(self.client.clone(), &self.namespace, &self.lease);
         let mut lease = JoinSet::new();
         lease.spawn(candidate.run(leads, stop.clone()));
@@ -327,15 +329,21 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
-        Kind::ConfigMap | Kind::Secret => return None,
+        Kind::Source(of) if may_claim => {
+            let status = source::status(view, of, name)?;
+            let conditions = status.observed.conditions.clone();
+            (serde_json::to_value(status), conditions)
+        }
+        Kind::Source(_) | Kind::ConfigMap | Kind::Secret => return None,
     };
     if view.is_waiting.take() {
         // Once it is known that is a change, and there is something to tell.
         return None;
     }
     // That a hub is not there is a condition of its own.
-    let of_hub =
-        |field: &str| field.starts_with("spec.broker") || field.starts_with("spec.channel");
+    let of_hub = |field: &str| {
+        ["spec.broker", "spec.channel", "spec.sink"].iter().any(|it| field.starts_with(it))
+    };
     let warnings = view.warnings(kind, name).filter(|it| !of_hub(&it.field));
     let warnings = warnings.map(broker::in_line).collect();
     // A status is made of text and numbers alone.

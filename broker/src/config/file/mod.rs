@@ -14,7 +14,7 @@ use super::{
     Settings, channels,
     channels::{Disk, Overflow},
     kafka::Kafka,
-    kubernetes::Kubernetes,
+    kubernetes::{Kubernetes, is_base},
     nats::Nats,
     quantity::Bytes,
 };
@@ -55,6 +55,7 @@ pub(super) struct File {
     admin: Option<SocketAddr>,
     data: Option<PathBuf>,
     workers: Option<NonZeroUsize>,
+    public_url: Option<String>,
     ingress: Ingress,
     channel: Channel,
     kafka: Kafka,
@@ -176,6 +177,7 @@ impl File {
         put(&mut settings.admin, self.admin);
         put(&mut settings.data, self.data);
         put(&mut settings.workers, self.workers.map(NonZeroUsize::get));
+        put(&mut settings.public_url, self.public_url.map(Some));
         self.ingress.apply(&mut settings.ingress);
         put(&mut settings.channel_default, self.channel.default);
         self.channel.memory.apply(settings);
@@ -187,6 +189,7 @@ impl File {
         put(&mut settings.kubernetes.messaging, self.kubernetes.messaging);
         let cleanup_timeout = self.kubernetes.cleanup_timeout.map(|span| span.0);
         put(&mut settings.kubernetes.cleanup_timeout, cleanup_timeout);
+        put(&mut settings.kubernetes.sources, self.kubernetes.sources);
         put(&mut settings.delivery.age_max, self.delivery.age_max.map(|span| span.0));
         self.overflow.apply(&mut settings.overflow);
         let overflow = &settings.overflow;
@@ -259,6 +262,12 @@ fn unusable(settings: &Settings) -> Option<String> {
     settings.kafka.check(&mut problems);
     settings.nats.check(&mut problems);
     settings.kubernetes.check(&mut problems);
+    if settings.public_url.as_deref().is_some_and(|url| !is_base(url)) {
+        problems.push(
+            "publicUrl: must be an http or https URL without slash, query or fragment at its end"
+                .to_owned(),
+        );
+    }
     (!problems.is_empty()).then(|| problems.join("; "))
 }
 

@@ -178,7 +178,8 @@ fn a_name_is_required_and_follows_dns() {
 #[test]
 fn a_kind_that_is_not_read_is_told_apart() {
     let supported = "supported: Broker, Trigger, Channel, InMemoryChannel, DiskChannel, \
-                     KafkaChannel, NatsJetStreamChannel, Subscription, ConfigMap, Secret";
+                     KafkaChannel, NatsJetStreamChannel, Subscription, PingSource, GitHubSource, \
+                     WebhookSource, ConfigMap, Secret";
     let cases = [
         (
             "eventing.knative.dev/v1",
@@ -199,16 +200,14 @@ fn a_kind_that_is_not_read_is_told_apart() {
         ),
         (
             "sources.knative.dev/v1",
-            "PingSource",
-            "2:7: kind: PingSource (sources.knative.dev/v1) is not supported by this build yet"
+            "ContainerSource",
+            "2:7: kind: ContainerSource (sources.knative.dev/v1) is not supported by this build yet"
                 .into(),
         ),
         (
             "sources.knative.dev/v1",
             "PingSorce",
-            format!(
-                "2:7: kind: PingSorce (sources.knative.dev/v1) is not supported here; {supported} (did you mean PingSource?)"
-            ),
+            "2:7: kind: unknown kind PingSorce (did you mean PingSource?)".into(),
         ),
         (
             "apps/v1",

@@ -3,6 +3,7 @@
 //! `broker` and `trigger` are `namespace/name`; of a channel and its subscriptions the same metrics have
 //! the labels `channel` and `subscription` in their place. The first 1,000 brokers and the first 1,000 triggers
 //! in the order of their names have series of their own; all further ones are summed under `other`.
+//! So it is with `source`, for each `kind`.
 //!
 //! # Why these names
 //!
@@ -12,6 +13,7 @@
 
 mod brokers;
 mod process;
+mod sources;
 mod triggers;
 
 use super::rows::Family;
@@ -21,5 +23,6 @@ const TRIGGER: &[&str] = &["broker", "trigger"];
 
 /// All metrics, in the order in which they are shown.
 pub(super) fn families() -> impl Iterator<Item = &'static Family> {
-    triggers::FAMILIES.iter().chain(&brokers::FAMILIES).chain(&process::FAMILIES)
+    let of_hubs = triggers::FAMILIES.iter().chain(&brokers::FAMILIES);
+    of_hubs.chain(&sources::FAMILIES).chain(&process::FAMILIES)
 }

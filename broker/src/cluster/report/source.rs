@@ -1,0 +1,86 @@
+//! The status of a source.
+
+use ::sources::{
+    SourceId,
+    status::{Holds, SourceStatus, conditions},
+};
+use channel::{Name, status::Observed};
+
+use super::{
+    broker::in_line,
+    view::{View, written},
+};
+use crate::{
+    control::NotReady,
+    manifest::{Kind, Problem, SourceKind},
+};
+
+const SINK: &str = "SinkProvided";
+const SECRETS: &str = "SecretsProvided";
+
+/// What a cluster is told of a source; `None` while nothing is known of it.
+pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<SourceStatus> {
+    let resource = view.inventory.resources.sources.get(&(kind, name.clone()));
+    let state = view.inventory.sources.get(&SourceId { kind: kind.as_str(), name: name.clone() });
+    let refused = view.refused_generation(Kind::Source(kind), name);
+    if resource.is_none() && refused.is_none() {
+        return None;
+    }
+    let mut status = SourceStatus::default();
+    let mut parts = Vec::new();
+    if let Some(sink) = resource.and_then(|resource| resource.spec.sink()) {
+        match sink.resolve_by("spec.sink", &name.namespace, |reference| view.find(reference)) {
+            Ok(target) => {
+                parts.push((SINK, Holds::True));
+                status.sink_uri = Some(written(&target));
+                status.sink_ca_certs = target.ca_certs;
+                status.sink_audience = target.audience;
+            }
+            Err(invalid) => {
+                let message = invalid.to_string();
+                parts.push((SINK, Holds::False { reason: "NotFound", message }));
+            }
+        }
+    }
+    let not_ready = state.and_then(|state| state.not_ready.as_ref());
+    let is_of_secrets = not_ready.is_some_and(|why| why.reason == "SecretsNotFound");
+    if kind.is_called() {
+        let holds = not_ready.filter(|_| is_of_secrets).map_or(Holds::True, because);
+        parts.push((SECRETS, holds));
+    }
+    let wrong: Vec<String> =
+        view.errors(Kind::Source(kind), name).map(|problem: &Problem| in_line(problem)).collect();
+    let works = match (state, not_ready) {
+        _ if !wrong.is_empty() => Holds::False { reason: "Invalid", message: wrong.join("; ") },
+        (_, Some(why)) => because(why),
+        (Some(state), None) if state.failure().is_some() => {
+            Holds::False { reason: "Failed", message: state.failure().unwrap_or_default() }
+        }
+        (Some(_), None) => Holds::True,
+        (None, None) => {
+            Holds::Unknown { reason: "Starting", message: "it is not at work yet".to_owned() }
+        }
+    };
+    parts.push(("OIDCIdentityCreated", Holds::True));
+    // Where Knative deploys something that makes the events, this program makes them.
+    parts.push((at_work(kind), works));
+    status.ce_attributes = state.map(|state| state.attributes.clone()).unwrap_or_default();
+    status.observed = Observed {
+        observed_generation: refused.or(resource.map(|resource| resource.generation)),
+        conditions: conditions(&parts),
+        ..Observed::default()
+    };
+    Some(status)
+}
+
+/// The condition that says that a source is at work, by Knative's name where it has one.
+fn at_work(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Ping | SourceKind::Webhook => "Deployed",
+        SourceKind::GitHub => "WebhookConfigured",
+    }
+}
+
+fn because(why: &NotReady) -> Holds {
+    Holds::False { reason: why.reason, message: why.message.clone() }
+}

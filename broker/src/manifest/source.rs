@@ -1,0 +1,190 @@
+//! Sources of every kind: what can be wrong with one whatever else is defined, and what it refers to.
+
+use ::channel::{Destination, Invalid, Name};
+use ::sources::{
+    GitHubPlan, GitHubSourceSpec, PingSourceSpec, Secret, SecretKeyRef, SecretSpec, WebhookPlan,
+    WebhookSourceSpec, github, ping, webhook,
+};
+
+use super::{
+    channel::names_channel,
+    document::Bad,
+    kind::Kind,
+    links::nearest_name,
+    problem::{Problem, Severity},
+    resource::{Resource, Resources},
+};
+
+/// The kinds of sources that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    /// `sources.knative.dev/v1` PingSource.
+    Ping,
+    /// `sources.knative.dev/v1alpha1` GitHubSource.
+    GitHub,
+    /// `sources.catchment.dev/v1alpha1` WebhookSource.
+    Webhook,
+}
+
+impl SourceKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ping, Self::GitHub, Self::Webhook];
+
+    /// The kind as written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ping => ping::KIND,
+            Self::GitHub => github::KIND,
+            Self::Webhook => webhook::KIND,
+        }
+    }
+
+    /// The `apiVersion`s it is read in, the one to write first.
+    pub(super) fn api_versions(self) -> &'static [&'static str] {
+        match self {
+            Self::Ping => &["sources.knative.dev/v1", "sources.knative.dev/v1beta2"],
+            Self::GitHub => &["sources.knative.dev/v1alpha1"],
+            Self::Webhook => &["sources.catchment.dev/v1alpha1"],
+        }
+    }
+
+    /// Whether others call it, at `/sources/namespace/name`.
+    pub fn is_called(self) -> bool {
+        matches!(self, Self::GitHub | Self::Webhook)
+    }
+}
+
+/// `spec` of a source.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSpec {
+    /// Of a PingSource.
+    Ping(PingSourceSpec),
+    /// Of a GitHubSource.
+    GitHub(GitHubSourceSpec),
+    /// Of a WebhookSource.
+    Webhook(WebhookSourceSpec),
+}
+
+impl SourceSpec {
+    /// The kind that it is of.
+    pub fn kind(&self) -> SourceKind {
+        match self {
+            Self::Ping(_) => SourceKind::Ping,
+            Self::GitHub(_) => SourceKind::GitHub,
+            Self::Webhook(_) => SourceKind::Webhook,
+        }
+    }
+
+    /// Where its events go.
+    pub fn sink(&self) -> Option<&Destination> {
+        match self {
+            Self::Ping(spec) => spec.sink.as_ref(),
+            Self::GitHub(spec) => spec.sink.as_ref(),
+            Self::Webhook(spec) => spec.sink.as_ref(),
+        }
+    }
+
+    /// The secrets that it names, each with its field.
+    fn secrets(&self) -> Vec<(String, &SecretSpec)> {
+        match self {
+            Self::Ping(_) => Vec::new(),
+            Self::GitHub(spec) => {
+                let named = [
+                    ("spec.secretToken", &spec.secret_token),
+                    ("spec.accessToken", &spec.access_token),
+                ];
+                let named = named.into_iter();
+                named.filter_map(|(field, it)| Some((field.to_owned(), it.as_ref()?))).collect()
+            }
+            Self::Webhook(spec) => {
+                let secrets = spec.verification.iter().flat_map(|it| it.secrets.iter().enumerate());
+                let field = |index| format!("spec.verification.secrets[{index}]");
+                secrets.map(|(index, secret)| (field(index), secret)).collect()
+            }
+        }
+    }
+
+    /// The keys of Secrets that it names.
+    pub(crate) fn secret_refs(&self) -> impl Iterator<Item = &SecretKeyRef> {
+        self.secrets().into_iter().filter_map(|(_, secret)| secret.secret_key_ref.as_ref())
+    }
+
+    /// Adds everything that is wrong with the spec of the source `name` on its own to `problems`.
+    pub(super) fn check(&self, name: &Name, problems: &mut Vec<Invalid>) {
+        let unknown = |_: &SecretSpec| -> Result<Option<Secret>, String> { Ok(None) };
+        match self {
+            Self::Ping(spec) => drop(ping::PingPlan::new(spec, problems)),
+            Self::GitHub(spec) => drop(GitHubPlan::new(spec, &unknown, problems)),
+            Self::Webhook(spec) => drop(WebhookPlan::new(name, spec, &unknown, problems)),
+        }
+    }
+}
+
+/// What sources refer to that is not defined: a broker, a channel, a secret or a key of one.
+pub(super) fn unlinked(resources: &Resources, bad: &Bad) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for ((_, name), source) in &resources.sources {
+        problems.extend(missing_sink(name, source, resources, bad));
+        for (field, secret) in source.spec.secrets() {
+            problems.extend(missing_secret(name, source, (&field, secret), resources, bad));
+        }
+    }
+    problems
+}
+
+fn missing_sink(
+    name: &Name,
+    source: &Resource<SourceSpec>,
+    resources: &Resources,
+    bad: &Bad,
+) -> Option<Problem> {
+    let reference = source.spec.sink()?.reference.as_ref()?;
+    let namespace = reference.namespace.as_deref().filter(|it| !it.is_empty());
+    let wanted = Name::new(namespace.unwrap_or(&name.namespace), reference.name.as_deref()?);
+    let (word, suggestion) = if reference.kind.as_deref() == Some("Broker") {
+        if resources.brokers.contains_key(&wanted) || bad.may_be(Kind::Broker, &wanted) {
+            return None;
+        }
+        ("broker", nearest_name(&wanted, resources.brokers.keys()))
+    } else if names_channel(reference) {
+        if resources.channels.contains_key(&wanted) || bad.may_be(Kind::Channel, &wanted) {
+            return None;
+        }
+        ("channel", nearest_name(&wanted, resources.channels.keys()))
+    } else {
+        return None;
+    };
+    let message = format!("{word} {wanted} is not defined here");
+    Some(Problem { suggestion, ..warning(source, "spec.sink.ref.name", message) })
+}
+
+fn missing_secret(
+    name: &Name,
+    source: &Resource<SourceSpec>,
+    (field, secret): (&str, &SecretSpec),
+    resources: &Resources,
+    bad: &Bad,
+) -> Option<Problem> {
+    let reference = secret.secret_key_ref.as_ref()?;
+    let wanted = Name::new(name.namespace.as_str(), reference.name.as_str());
+    match resources.secrets.get(&wanted) {
+        None if bad.may_be(Kind::Secret, &wanted) => None,
+        None => {
+            let field = format!("{field}.secretKeyRef.name");
+            let message = format!("Secret {wanted} is not defined here");
+            let suggestion = nearest_name(&wanted, resources.secrets.keys());
+            Some(Problem { suggestion, ..warning(source, &field, message) })
+        }
+        Some(secret) if secret.spec.data.contains_key(&reference.key) => None,
+        Some(_) => {
+            let field = format!("{field}.secretKeyRef.key");
+            let message = format!("Secret {wanted} has no key {}", reference.key);
+            Some(warning(source, &field, message))
+        }
+    }
+}
+
+fn warning(source: &Resource<SourceSpec>, field: &str, message: String) -> Problem {
+    let problem = Problem::at(&source.origin.file, source.place(field), message);
+    Problem { severity: Severity::Warning, field: field.to_owned(), ..problem }
+}

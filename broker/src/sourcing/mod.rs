@@ -1,0 +1,335 @@
+//! Sources as the user wrote them -> sources that run, and endpoints that are called.
+//!
+//! [`sources`](::sources) knows what each of them does; here is where their events go, where their
+//! secrets are, and what they remember.
+//!
+//! # Where they remember
+//!
+//! In the ledger of a channel of the process's default kind, which is opened with the first source, as
+//! that of a broker that no user can have. Replicas share it where they share the channel's backend.
+
+mod book;
+mod gate_sink;
+mod http_sink;
+mod plan;
+mod secrets;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use ::sources::{
+    Endpoint, House, Phase, Report, SourceId, Supervisor, ping::Alarm, status::EventAttributes,
+};
+use arc_swap::ArcSwap;
+use channel::{Found, Hub, Name, Reference, Sink};
+use tokio::{runtime::Handle, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    channels::Opener,
+    config::Settings,
+    control::{Control, NotReady},
+    ingress::Gates,
+    manifest::{Resource, Resources, Snapshot, SourceKind, SourceSpec},
+};
+
+use book::Book;
+use gate_sink::GateSink;
+use http_sink::Outbox;
+use plan::Plan;
+
+/// How long sources may take to stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// The sources that are called, by `namespace/name`; swapped whole when one comes or goes.
+pub type Endpoints = HashMap<String, Door>;
+
+/// What stands at the address of a source that is called.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// Requests are taken.
+    Open(Arc<Endpoint>),
+    /// The source is there and not ready.
+    Shut(NotReady),
+}
+
+/// A source as it is.
+#[derive(Clone, Debug)]
+pub struct SourceState {
+    /// Why it does not work, if it does not.
+    pub not_ready: Option<NotReady>,
+    /// What it counted; none when it never worked.
+    pub report: Option<Arc<Report>>,
+    /// Where its events go, when that is known.
+    pub sink: Option<String>,
+    /// What its events say of themselves.
+    pub attributes: Vec<EventAttributes>,
+}
+
+impl SourceState {
+    /// Why it is being started again, if it is.
+    pub fn failure(&self) -> Option<String> {
+        match self.report.as_ref()?.phase() {
+            Phase::Failed { reason, .. } => Some(reason),
+            Phase::Starting | Phase::Running | Phase::Stopped => None,
+        }
+    }
+}
+
+/// What finds where references lead: a hub of this process, or an address.
+pub(crate) trait Guide {
+    /// The hub of this process that is meant.
+    fn hub(&self, reference: &Reference) -> Option<Hub>;
+
+    /// Where a reference leads.
+    fn find(&self, reference: &Reference) -> Result<Found, String>;
+}
+
+/// Runs what the user wants of sources.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    control: Arc<Control>,
+    gates: Arc<ArcSwap<Gates>>,
+    endpoints: Arc<ArcSwap<Endpoints>>,
+    workers: usize,
+    /// Where the way in is reached from outside.
+    public_url: Option<Url>,
+    alarm: Alarm,
+    book: Book,
+    outbox: Outbox,
+    supervisor: Option<Supervisor>,
+    known: BTreeMap<SourceId, Known>,
+    /// The alarm.
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// A source that works, and what it was made from.
+#[derive(Debug)]
+struct Known {
+    made_from: Origin,
+    report: Arc<Report>,
+    door: Option<Arc<Endpoint>>,
+    attributes: Vec<EventAttributes>,
+}
+
+/// Equal as long as a source would do the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    resource: u64,
+    secrets: u64,
+    sink: String,
+}
+
+impl Sources {
+    /// Of no source yet. Channels for what they remember are opened by `opener`.
+    pub(crate) fn new(
+        settings: &Arc<Settings>,
+        opener: Arc<dyn Opener>,
+        control: Arc<Control>,
+        gates: Arc<ArcSwap<Gates>>,
+        endpoints: Arc<ArcSwap<Endpoints>>,
+    ) -> Self {
+        Self {
+            book: Book::new(settings, opener, Arc::clone(&control)),
+            outbox: Outbox::new(settings.client.clone()),
+            workers: settings.workers,
+            public_url: settings.public_url.as_deref().and_then(|url| url.parse().ok()),
+            control,
+            gates,
+            endpoints,
+            alarm: Alarm::new(),
+            supervisor: None,
+            known: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Makes what works what `snapshot` says.
+    pub(crate) fn follow(
+        &mut self,
+        snapshot: &Snapshot,
+        guide: &impl Guide,
+    ) -> BTreeMap<SourceId, SourceState> {
+        let resources = &snapshot.resources;
+        let wanted = &resources.sources;
+        let id =
+            |kind: SourceKind, name: &Name| SourceId { kind: kind.as_str(), name: name.clone() };
+        let is_wanted = |it: &SourceId| wanted.keys().any(|(kind, name)| id(*kind, name) == *it);
+        let gone: Vec<_> = self.known.keys().filter(|it| !is_wanted(it)).cloned().collect();
+        for id in gone {
+            self.known.remove(&id);
+            if let Some(supervisor) = &mut self.supervisor {
+                supervisor.remove(&id);
+            }
+            tracing::info!(source = %id, "source is gone");
+        }
+        if !wanted.is_empty() {
+            self.book.open();
+        }
+        let mut states = BTreeMap::new();
+        for ((kind, name), resource) in wanted {
+            let id = id(*kind, name);
+            let in_cluster = snapshot.addresses.is_some();
+            let wanted = Wanted { id: &id, resource, resources, in_cluster };
+            states.insert(id.clone(), self.one(&wanted, guide));
+        }
+        self.swap_endpoints(&states);
+        states
+    }
+
+    /// Makes one source work, unless it does. One that cannot any more goes on as it was.
+    fn one(&mut self, wanted: &Wanted<'_>, guide: &impl Guide) -> SourceState {
+        let sink = self.sink(wanted, guide);
+        let sink_url = sink.as_ref().ok().map(|(_, url)| url.clone());
+        let not_ready = sink.and_then(|(sink, url)| self.work(wanted, sink, url)).err();
+        let known = self.known.get(wanted.id);
+        SourceState {
+            not_ready,
+            report: known.map(|known| Arc::clone(&known.report)),
+            sink: sink_url.or_else(|| known.map(|known| known.made_from.sink.clone())),
+            attributes: known.map(|known| known.attributes.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn work(
+        &mut self,
+        wanted: &Wanted<'_>,
+        sink: Arc<dyn Sink>,
+        sink_url: String,
+    ) -> Result<(), NotReady> {
+        let Wanted { id, resource, resources, .. } = *wanted;
+        let secrets = secrets::hash(&id.name, &resource.spec, resources);
+        let made_from = Origin { resource: resource.hash, secrets, sink: sink_url };
+        let known = self.known.get(id);
+        if known.is_some_and(|known| known.made_from == made_from) {
+            return Ok(());
+        }
+        let Some(notes) = self.book.notes()? else {
+            let message = "what sources remember is being read".to_owned();
+            return Err(NotReady { reason: "NotesOpening", message });
+        };
+        let plan = Plan::of(wanted)?;
+        let report = known.map(|known| Arc::clone(&known.report)).unwrap_or_default();
+        let attributes = plan.attributes(&id.name);
+        let (report, door) = match plan {
+            Plan::Ping(plan) => {
+                let source = ::sources::PingSource::new(id.name.clone(), plan, self.alarm.clone());
+                let report = self.supervisor(&notes).start(id.clone(), Arc::new(source), sink);
+                (report, None)
+            }
+            Plan::GitHub(_) | Plan::Webhook(_) => {
+                let report = match plan.hook(&id.name, self.public_url.as_ref()) {
+                    Some(hook) => {
+                        // It makes no event: those come in by the endpoint.
+                        let sink = Arc::clone(&sink);
+                        self.supervisor(&notes).start(id.clone(), Arc::new(hook), sink)
+                    }
+                    None => {
+                        if let Some(supervisor) = &mut self.supervisor {
+                            supervisor.remove(id);
+                        }
+                        report
+                    }
+                };
+                let door = plan.endpoint(id, notes, sink, Arc::clone(&report));
+                (report, door.map(Arc::new))
+            }
+        };
+        tracing::info!(source = %id, sink = %made_from.sink, "source works");
+        self.known.insert(id.clone(), Known { made_from, report, door, attributes });
+        Ok(())
+    }
+
+    /// Where the events of a source go, and how that is told.
+    fn sink(
+        &self,
+        wanted: &Wanted<'_>,
+        guide: &impl Guide,
+    ) -> Result<(Arc<dyn Sink>, String), NotReady> {
+        let namespace = &wanted.id.name.namespace;
+        // The loader lets no source through that names none.
+        let destination = wanted.resource.spec.sink().cloned().unwrap_or_default();
+        let target = destination.resolve_by("spec.sink", namespace, |it| guide.find(it));
+        let target = target
+            .map_err(|invalid| NotReady { reason: "NotFound", message: invalid.to_string() })?;
+        let url = target.url.to_string();
+        let hub = destination.reference.as_ref().filter(|_| destination.uri.is_none());
+        let hub = hub.and_then(|reference| {
+            let own = reference.namespace.clone().filter(|own| !own.is_empty());
+            let namespace = Some(own.unwrap_or_else(|| namespace.clone()));
+            guide.hub(&Reference { namespace, ..reference.clone() })
+        });
+        if let Some(hub) = hub {
+            return Ok((Arc::new(GateSink::new(hub, Arc::clone(&self.gates))), url));
+        }
+        let sink = self.outbox.sink(&target).map_err(|error| NotReady {
+            reason: "SinkInvalid",
+            message: format!("spec.sink: {error}"),
+        })?;
+        Ok((Arc::new(sink), url))
+    }
+
+    /// Whoever runs sources; with it, the alarm.
+    fn supervisor(&mut self, notes: &::sources::Notes) -> &mut Supervisor {
+        self.supervisor.get_or_insert_with(|| {
+            let (alarm, stop) = (self.alarm.clone(), self.stop.clone());
+            self.tasks.spawn(async move { alarm.run(stop).await });
+            Supervisor::new(House {
+                runtime: Handle::current(),
+                workers: self.workers,
+                leads: self.control.leads.subscribe(),
+                notes: notes.clone(),
+            })
+        })
+    }
+
+    fn swap_endpoints(&self, states: &BTreeMap<SourceId, SourceState>) {
+        let called = states.iter().filter(|(id, _)| {
+            SourceKind::ALL.iter().any(|kind| kind.is_called() && kind.as_str() == id.kind)
+        });
+        let doors = called.filter_map(|(id, state)| {
+            let door = match (self.known.get(id), &state.not_ready) {
+                (Some(Known { door: Some(door), .. }), _) => Door::Open(Arc::clone(door)),
+                (_, Some(why)) => Door::Shut(why.clone()),
+                _ => return None,
+            };
+            Some((id.name.to_string(), door))
+        });
+        self.endpoints.store(Arc::new(doors.collect()));
+    }
+
+    /// Stops what makes events by itself. Requests are refused by the way in.
+    pub(crate) async fn stop(&mut self) {
+        if let Some(supervisor) = self.supervisor.take() {
+            let left = supervisor.end(STOP_GRACE).await;
+            if left > 0 {
+                tracing::warn!(left, "sources did not stop in time");
+            }
+        }
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Lets go of everything, by `deadline`.
+    pub(crate) async fn end(mut self, deadline: std::time::Instant) {
+        self.stop().await;
+        self.outbox.end().await;
+        self.book.end(deadline).await;
+    }
+}
+
+/// A source in the making.
+#[derive(Clone, Copy, Debug)]
+struct Wanted<'a> {
+    id: &'a SourceId,
+    resource: &'a Resource<SourceSpec>,
+    resources: &'a Resources,
+    /// Whether its author may be somebody else than whoever runs the program.
+    in_cluster: bool,
+}
