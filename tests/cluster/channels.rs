@@ -1,6 +1,7 @@
 //! Channels and Subscriptions of a cluster: what is told of them, what is made for them, and that events flow.
 
 use harness::http::Headers;
+use harness::servers::kubernetes::Kubernetes;
 use harness::{Producer, Sample, Subscriber, eventually};
 use serde_json::{Value, json};
 
@@ -46,6 +47,67 @@ async fn arrives(subscriber: &Subscriber, path: &str, sample: &Sample) {
     .await;
 }
 
+/// All of these hold, and there are no others.
+fn hold(object: &Value, kinds: &[&str]) {
+    for kind in kinds {
+        assert_eq!(condition(object, kind).0, "True", "{kind}: {object}");
+    }
+    assert_eq!(object["status"]["conditions"].as_array().unwrap().len(), kinds.len(), "{object}");
+}
+
+/// The conditions of a channel in memory or on disk.
+const KEPT_HERE: &[&str] = &[
+    "DispatcherReady",
+    "ServiceReady",
+    "EndpointsReady",
+    "Addressable",
+    "ChannelServiceReady",
+    "DeadLetterSinkResolved",
+    "EventPoliciesReady",
+    "Ready",
+];
+
+/// What is told of the Channel, of what stands behind it, and of its subscription.
+fn is_told(cluster: &Kubernetes, subscriber: &Subscriber) {
+    let orders = get(cluster, "channels.messaging.knative.dev orders");
+    let behind = get(cluster, "diskchannel orders");
+    assert_eq!(behind["spec"], json!({"bytesMax": "64Mi"}));
+    let owner = &behind["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["kind"], &owner["uid"]), (&json!("Channel"), &orders["metadata"]["uid"]));
+    let backing = [
+        "BackingChannelReady",
+        "Addressable",
+        "DeadLetterSinkResolved",
+        "EventPoliciesReady",
+        "Ready",
+    ];
+    hold(&orders, &backing);
+    hold(&behind, KEPT_HERE);
+    let url = "http://orders-kn-channel.default.svc.cluster.local";
+    let uid = get(cluster, "subscription bill")["metadata"]["uid"].clone();
+    let kept_by = json!({"apiVersion": "messaging.knative.dev/v1", "kind": "DiskChannel", "namespace": "default", "name": "orders"});
+    for (object, channel) in [(&orders, kept_by), (&behind, Value::Null)] {
+        let status = &object["status"];
+        assert_eq!(status["address"], json!({"name": "http", "url": url}));
+        assert_eq!(status["addresses"], json!([{"name": "http", "url": url}]));
+        let subscriber = json!({"uid": uid, "observedGeneration": 1, "ready": "True"});
+        assert_eq!(status["subscribers"], json!([subscriber]));
+        assert_eq!(status["channel"], channel);
+    }
+    let bill = get(cluster, "subscription bill");
+    let subscribed =
+        ["ReferencesResolved", "AddedToChannel", "ChannelReady", "OIDCIdentityCreated", "Ready"];
+    hold(&bill, &subscribed);
+    assert_eq!(
+        bill["status"]["physicalSubscription"],
+        json!({
+            "subscriberUri": subscriber.url("/bill"),
+            "replyUri": "http://answers-kn-channel.default.svc.cluster.local",
+            "deadLetterSinkUri": "http://letters.example/in",
+        })
+    );
+}
+
 #[tokio::test]
 async fn a_channel_is_made_whole_and_its_subscriptions_get_its_events() {
     let Some(cluster) = own_cluster("channels of a cluster").await else { return };
@@ -74,70 +136,8 @@ async fn a_channel_is_made_whole_and_its_subscriptions_get_its_events() {
     ] {
         until(&cluster, object, "Ready", "True").await;
     }
+    is_told(&cluster, &subscriber);
     let orders = get(&cluster, "channels.messaging.knative.dev orders");
-    let behind = get(&cluster, "diskchannel orders");
-    assert_eq!(behind["spec"], json!({"bytesMax": "64Mi"}));
-    let owner = &behind["metadata"]["ownerReferences"][0];
-    assert_eq!((&owner["kind"], &owner["uid"]), (&json!("Channel"), &orders["metadata"]["uid"]));
-    let url = "http://orders-kn-channel.default.svc.cluster.local";
-    let uid = get(&cluster, "subscription bill")["metadata"]["uid"].clone();
-    let holds = |object: &Value, kinds: &[&str]| {
-        for kind in kinds {
-            assert_eq!(condition(object, kind).0, "True", "{kind}: {object}");
-        }
-        let all = object["status"]["conditions"].as_array().unwrap().len();
-        assert_eq!(all, kinds.len(), "{object}");
-    };
-    holds(
-        &orders,
-        &[
-            "BackingChannelReady",
-            "Addressable",
-            "DeadLetterSinkResolved",
-            "EventPoliciesReady",
-            "Ready",
-        ],
-    );
-    holds(
-        &behind,
-        &[
-            "DispatcherReady",
-            "ServiceReady",
-            "EndpointsReady",
-            "Addressable",
-            "ChannelServiceReady",
-            "DeadLetterSinkResolved",
-            "EventPoliciesReady",
-            "Ready",
-        ],
-    );
-    for (object, channel) in [
-        (
-            &orders,
-            json!({"apiVersion": "messaging.knative.dev/v1", "kind": "DiskChannel", "namespace": "default", "name": "orders"}),
-        ),
-        (&behind, Value::Null),
-    ] {
-        let status = &object["status"];
-        assert_eq!(status["address"], json!({"name": "http", "url": url}));
-        assert_eq!(status["addresses"], json!([{"name": "http", "url": url}]));
-        let subscriber = json!({"uid": uid, "observedGeneration": 1, "ready": "True"});
-        assert_eq!(status["subscribers"], json!([subscriber]));
-        assert_eq!(status["channel"], channel);
-    }
-    let bill = get(&cluster, "subscription bill");
-    holds(
-        &bill,
-        &["ReferencesResolved", "AddedToChannel", "ChannelReady", "OIDCIdentityCreated", "Ready"],
-    );
-    assert_eq!(
-        bill["status"]["physicalSubscription"],
-        json!({
-            "subscriberUri": subscriber.url("/bill"),
-            "replyUri": "http://answers-kn-channel.default.svc.cluster.local",
-            "deadLetterSinkUri": "http://letters.example/in",
-        })
-    );
     let (reason, _) = until(&cluster, "subscription lost", "Ready", "False").await;
     assert_eq!(reason, "ChannelReferenceFailed");
     let service = get(&cluster, "service orders-kn-channel");

@@ -1,5 +1,6 @@
 //! What a cluster is told of each object, field by field, and that it is true.
 
+use harness::servers::kubernetes::Kubernetes;
 use harness::{Mode, Sample, Subscriber, eventually};
 use serde_json::{Value, json};
 
@@ -14,6 +15,37 @@ fn status(object: &Value) -> Value {
         let time = condition.as_object_mut().unwrap().remove("lastTransitionTime");
         assert!(time.is_some_and(|time| time.as_str().unwrap().ends_with('Z')));
     }
+    status
+}
+
+fn holds(kind: &str) -> Value {
+    json!({"type": kind, "status": "True"})
+}
+
+fn because(kind: &str, reason: &str, message: &str) -> Value {
+    json!({"type": kind, "status": "True", "reason": reason, "message": message})
+}
+
+/// The status of a trigger that is ready.
+fn trigger_status(sink: Value, more: &Value) -> Value {
+    let identity = because(
+        "OIDCIdentityCreated",
+        "OIDCAuthenticationDisabled",
+        "authentication-oidc feature disabled",
+    );
+    let mut status = json!({
+        "observedGeneration": 1,
+        "conditions": [
+            holds("BrokerReady"),
+            sink,
+            holds("DependencyReady"),
+            identity,
+            holds("Ready"),
+            holds("SubscriberResolved"),
+            holds("SubscriptionReady"),
+        ],
+    });
+    status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     status
 }
 
@@ -41,8 +73,6 @@ async fn the_status_is_knatives_field_by_field() {
     for object in ["broker shop", "trigger bare", "trigger full"] {
         until(&cluster, object, "Ready", "True").await;
     }
-    let holds = |kind: &str| json!({"type": kind, "status": "True"});
-    let because = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message});
     let no_sink = because(
         "DeadLetterSinkResolved",
         "DeadLetterSinkNotConfigured",
@@ -70,36 +100,15 @@ async fn the_status_is_knatives_field_by_field() {
             "addresses": [{"name": "http", "url": url}],
         })
     );
-    let identity = because(
-        "OIDCIdentityCreated",
-        "OIDCAuthenticationDisabled",
-        "authentication-oidc feature disabled",
-    );
-    let trigger_status = |sink: Value, more: Value| {
-        let mut status = json!({
-            "observedGeneration": 1,
-            "conditions": [
-                holds("BrokerReady"),
-                sink,
-                holds("DependencyReady"),
-                identity,
-                holds("Ready"),
-                holds("SubscriberResolved"),
-                holds("SubscriptionReady"),
-            ],
-        });
-        status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        status
-    };
     assert_eq!(
         status(&get(&cluster, "trigger bare")),
-        trigger_status(no_sink.clone(), json!({"subscriberUri": "http://till.example"}))
+        trigger_status(no_sink.clone(), &json!({"subscriberUri": "http://till.example"}))
     );
     assert_eq!(
         status(&get(&cluster, "trigger full")),
         trigger_status(
             holds("DeadLetterSinkResolved"),
-            json!({
+            &json!({
                 "subscriberUri": format!("{at}/default/archive?x=1"),
                 "subscriberAudience": "us",
                 "deadLetterSinkUri": "http://letters.default.svc.cluster.local/in",
@@ -117,23 +126,40 @@ async fn the_status_is_knatives_field_by_field() {
     assert_eq!((bare[1], bare[2], bare[4]), ("shop", "http://till.example", "True"));
 }
 
-/// Each of them is a condition of the object that it is about, and of no other.
-#[tokio::test]
-async fn what_is_wrong_is_a_condition_with_the_field_in_it() {
-    let Some(cluster) = own_cluster("what is wrong").await else { return };
-    // A laxer definition than ours, as an older one may have been.
-    for kind in ["brokers", "triggers"] {
-        let crd = format!("crd {kind}.eventing.knative.dev");
-        let mut crd = get(&cluster, &crd);
-        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-        for version in crd["spec"]["versions"].as_array_mut().unwrap() {
-            version["schema"]["openAPIV3Schema"] = schema.clone();
-        }
-        let said = cluster.kubectl(&["replace", "-f", "-"], &crd.to_string());
-        assert!(said.is_success, "{}", said.stderr);
-    }
-    let program = join(&cluster).await;
-    let uri = "subscriber: {uri: 'http://till.example'}";
+/// What is wrong with objects, each with the condition that says so: its reason, and how its message begins.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    ("trigger sql", "SubscriptionReady", "InvalidSpec", "spec.filters[0].cesql: "),
+    ("trigger slow", "SubscriptionReady", "InvalidSpec", "spec.delivery.backoffDelay: "),
+    ("trigger nobody", "SubscriberResolved", "InvalidSpec", "spec.subscriber"),
+    (
+        "trigger circle",
+        "SubscriberResolved",
+        "Unable to get the Subscriber's URI",
+        "spec.subscriber.ref: leads back to Broker \"default/shop\"",
+    ),
+    (
+        "trigger stranger",
+        "SubscriberResolved",
+        "Unable to get the Subscriber's URI",
+        "spec.subscriber.ref: the cluster has no kind example.com/v1 Robot",
+    ),
+    ("trigger homeless", "BrokerReady", "BrokerDoesNotExist", "Broker \"nowhere\" does not exist"),
+    (
+        "broker lost",
+        "TriggerChannelReady",
+        "ChannelTemplateFailed",
+        "spec.config.name: ConfigMap default/nothing is not defined here",
+    ),
+    (
+        "broker foreign",
+        "IngressReady",
+        "UnknownBrokerClass",
+        "metadata.annotations.eventing.knative.dev/broker.class: ",
+    ),
+];
+
+/// Objects that an older definition let in.
+fn wrong_objects(uri: &str) -> String {
     let mut objects = broker("shop");
     objects += &trigger("good", &format!("broker: shop, {uri}"));
     objects += &trigger("sql", &format!("broker: shop, {uri}, filters: [{{cesql: 'type ='}}]"));
@@ -155,51 +181,42 @@ async fn what_is_wrong_is_a_condition_with_the_field_in_it() {
                 metadata: {name: foreign, annotations: {eventing.knative.dev/broker.class: Fast}}\n---\n";
     objects += "apiVersion: eventing.knative.dev/v1\nkind: Broker\n\
                 metadata: {name: theirs, annotations: {eventing.knative.dev/broker.class: Kafka}}\n---\n";
-    apply(&cluster, &objects);
-    for (object, kind, reason, message) in [
-        ("trigger sql", "SubscriptionReady", "InvalidSpec", "spec.filters[0].cesql: "),
-        ("trigger slow", "SubscriptionReady", "InvalidSpec", "spec.delivery.backoffDelay: "),
-        ("trigger nobody", "SubscriberResolved", "InvalidSpec", "spec.subscriber"),
-        (
-            "trigger circle",
-            "SubscriberResolved",
-            "Unable to get the Subscriber's URI",
-            "spec.subscriber.ref: leads back to Broker \"default/shop\"",
-        ),
-        (
-            "trigger stranger",
-            "SubscriberResolved",
-            "Unable to get the Subscriber's URI",
-            "spec.subscriber.ref: the cluster has no kind example.com/v1 Robot",
-        ),
-        (
-            "trigger homeless",
-            "BrokerReady",
-            "BrokerDoesNotExist",
-            "Broker \"nowhere\" does not exist",
-        ),
-        (
-            "broker lost",
-            "TriggerChannelReady",
-            "ChannelTemplateFailed",
-            "spec.config.name: ConfigMap default/nothing is not defined here",
-        ),
-        (
-            "broker foreign",
-            "IngressReady",
-            "UnknownBrokerClass",
-            "metadata.annotations.eventing.knative.dev/broker.class: ",
-        ),
-    ] {
+    objects
+}
+
+/// Lets everything in.
+fn loosen(cluster: &Kubernetes) {
+    // A laxer definition than ours, as an older one may have been.
+    for kind in ["brokers", "triggers"] {
+        let crd = format!("crd {kind}.eventing.knative.dev");
+        let mut crd = get(cluster, &crd);
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        for version in crd["spec"]["versions"].as_array_mut().unwrap() {
+            version["schema"]["openAPIV3Schema"] = schema.clone();
+        }
+        let said = cluster.kubectl(&["replace", "-f", "-"], &crd.to_string());
+        assert!(said.is_success, "{}", said.stderr);
+    }
+}
+
+/// Each of them is a condition of the object that it is about, and of no other.
+#[tokio::test]
+async fn what_is_wrong_is_a_condition_with_the_field_in_it() {
+    let Some(cluster) = own_cluster("what is wrong").await else { return };
+    loosen(&cluster);
+    let program = join(&cluster).await;
+    let uri = "subscriber: {uri: 'http://till.example'}";
+    apply(&cluster, &wrong_objects(uri));
+    for (object, kind, reason, message) in WRONG {
         until(&cluster, object, "Ready", "False").await;
         let found = condition(&get(&cluster, object), kind);
         assert_eq!(
             (found.0.as_str(), found.1.as_str()),
-            ("False", reason),
+            ("False", *reason),
             "{object}: {}",
             found.2
         );
-        assert!(found.2.starts_with(message), "{object}: {}", found.2);
+        assert!(found.2.starts_with(*message), "{object}: {}", found.2);
     }
     for object in ["broker shop", "trigger good", "trigger typo"] {
         until(&cluster, object, "Ready", "True").await;
@@ -234,18 +251,15 @@ async fn what_is_wrong_is_a_condition_with_the_field_in_it() {
     );
 }
 
-/// A subscriber that goes, comes back and moves; by its Service, by anything with an address, by a
-/// group without a version; what a trigger depends on.
-#[tokio::test]
-async fn what_is_referred_to_is_followed() {
-    let Some(cluster) = own_cluster("what is referred to").await else { return };
+/// A kind with an address, and the right to look at it.
+fn define_robots(cluster: &Kubernetes) {
     let crd = |version: &str, more: &str| {
         format!(
             "{{name: {version}, served: true, schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}{more}}}"
         )
     };
     apply(
-        &cluster,
+        cluster,
         &format!(
             "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
              metadata: {{name: robots.example.com}}\n\
@@ -254,10 +268,10 @@ async fn what_is_referred_to_is_followed() {
             crd("v1alpha1", ", storage: false"),
         ),
     );
-    kubectl(&cluster, "wait --for=condition=Established --timeout=60s crd robots.example.com");
+    kubectl(cluster, "wait --for=condition=Established --timeout=60s crd robots.example.com");
     // What ships a kind ships such a role for it; the aggregation is a controller's that is not here.
     apply(
-        &cluster,
+        cluster,
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
          metadata: {name: robots, labels: {duck.knative.dev/addressable: 'true'}}\n\
          rules: [{apiGroups: [example.com], resources: [robots], verbs: [get, list, watch]}]\n---\n\
@@ -265,6 +279,14 @@ async fn what_is_referred_to_is_followed() {
          roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: robots}\n\
          subjects: [{kind: ServiceAccount, name: catchment, namespace: catchment}]\n",
     );
+}
+
+/// A subscriber that goes, comes back and moves; by its Service, by anything with an address, by a
+/// group without a version; what a trigger depends on.
+#[tokio::test]
+async fn what_is_referred_to_is_followed() {
+    let Some(cluster) = own_cluster("what is referred to").await else { return };
+    define_robots(&cluster);
     let subscriber = Subscriber::start().await;
     let robot = |path: &str, ready: &str| {
         format!(

@@ -165,16 +165,7 @@ impl Process {
             signals,
         };
         process.serve_admin(admin, events_at, *console)?;
-        let snapshot = tokio::select! {
-            biased;
-            () = process.signals.next() => {
-                return Err(Failure::Failed("asked to end before it was known what to run".to_owned()));
-            }
-            snapshot = process.feed.first(&process.control, admin_at) => snapshot,
-        };
-        process.apply(&snapshot).await;
-        process.control.set_loaded();
-        process.controller.settle(OPEN_PATIENCE).await;
+        process.load(admin_at).await?;
         process.accept(sockets).await;
         process.control.set_ready();
         if let Some(reporter) = process.feed.reporter(&process.control, opener, &process.settings) {
@@ -184,6 +175,22 @@ impl Process {
             "catchment is ready: events http://{events_at}, admin http://{admin_at}\n"
         ))?;
         Ok(process)
+    }
+
+    /// Puts the first full set of resources to work, once it is known.
+    async fn load(&mut self, admin_at: SocketAddr) -> Result<(), Failure> {
+        let snapshot = tokio::select! {
+            biased;
+            () = self.signals.next() => {
+                let why = "asked to end before it was known what to run";
+                return Err(Failure::Failed(why.to_owned()));
+            }
+            snapshot = self.feed.first(&self.control, admin_at) => snapshot,
+        };
+        self.apply(&snapshot).await;
+        self.control.set_loaded();
+        self.controller.settle(OPEN_PATIENCE).await;
+        Ok(())
     }
 
     fn serve_admin(

@@ -1,7 +1,7 @@
 //! The status of a Subscription.
 
 use channel::{Destination, Name, Target, status::Observed};
-use dispatcher::{PhysicalSubscription, SubscriptionStatus};
+use dispatcher::{PhysicalSubscription, SubscriptionSpec, SubscriptionStatus};
 
 use super::{
     broker::{identity, in_line},
@@ -9,7 +9,7 @@ use super::{
     view::{View, written},
 };
 use crate::{
-    control::{NotReady, SinkFrom},
+    control::{NotReady, SinkFrom, TriggerState},
     manifest::{Kind, Problem},
 };
 
@@ -29,56 +29,7 @@ pub(super) fn status(view: &View<'_>, name: &Name, channel: &Name) -> Option<Sub
     let mut physical = PhysicalSubscription::default();
     conditions.holds(REFERENCES);
     if let Some(resource) = resource {
-        let spec = &resource.spec;
-        let resolve = |destination: Option<&Destination>, path: &str| {
-            let found = destination
-                .map(|it| it.resolve_by(path, &name.namespace, |reference| view.find(reference)));
-            found.transpose()
-        };
-        let fails = |conditions: &mut Conditions, reason: &str, message: &str| {
-            if !conditions.has_failed(REFERENCES) {
-                conditions.fails(REFERENCES, reason, message);
-            }
-        };
-        let subscriber = resolve(spec.subscriber.as_ref(), "spec.subscriber");
-        match subscriber {
-            Ok(target) => put(
-                target,
-                &mut physical.subscriber_uri,
-                &mut physical.subscriber_ca_certs,
-                &mut physical.subscriber_audience,
-            ),
-            Err(why) => fails(&mut conditions, "SubscriberResolveFailed", &why.to_string()),
-        }
-        match resolve(spec.reply.as_ref(), "spec.reply") {
-            Ok(target) => put(
-                target,
-                &mut physical.reply_uri,
-                &mut physical.reply_ca_certs,
-                &mut physical.reply_audience,
-            ),
-            Err(why) => fails(&mut conditions, "ReplyResolveFailed", &why.to_string()),
-        }
-        let sink = |delivery: Option<&dispatcher::DeliverySpec>| {
-            delivery.and_then(|delivery| delivery.dead_letter_sink.clone())
-        };
-        let of_channel = view.inventory.resources.channels.get(channel);
-        let sink = match state.and_then(|state| state.sink_from) {
-            Some(SinkFrom::Hub(_)) => sink(of_channel.and_then(|it| it.spec.delivery.as_ref())),
-            _ => sink(spec.delivery.as_ref()),
-        };
-        match resolve(sink.as_ref(), "spec.delivery.deadLetterSink") {
-            Ok(target) => {
-                let sink = &mut physical.dead_letter_sink;
-                put(
-                    target,
-                    &mut sink.dead_letter_sink_uri,
-                    &mut sink.dead_letter_sink_ca_certs,
-                    &mut sink.dead_letter_sink_audience,
-                );
-            }
-            Err(why) => fails(&mut conditions, "DeadLetterSinkResolveFailed", &why.to_string()),
-        }
+        physical = resolve(view, name, &resource.spec, state, channel, &mut conditions);
     }
     let is_resolved = !conditions.has_failed(REFERENCES);
     match state.map(|state| &state.running) {
@@ -115,6 +66,68 @@ pub(super) fn status(view: &View<'_>, name: &Name, channel: &Name) -> Option<Sub
         physical_subscription: (is_known || !is_unready).then_some(physical),
         auth: None,
     })
+}
+
+/// Resolves the destinations of a subscription, and says so in `conditions`.
+fn resolve(
+    view: &View<'_>,
+    name: &Name,
+    spec: &SubscriptionSpec,
+    state: Option<&TriggerState>,
+    channel: &Name,
+    conditions: &mut Conditions,
+) -> PhysicalSubscription {
+    let mut physical = PhysicalSubscription::default();
+    let resolved = |destination: Option<&Destination>, path: &str| {
+        let found = destination
+            .map(|it| it.resolve_by(path, &name.namespace, |reference| view.find(reference)));
+        found.transpose()
+    };
+    let fails = |conditions: &mut Conditions, reason: &str, message: &str| {
+        if !conditions.has_failed(REFERENCES) {
+            conditions.fails(REFERENCES, reason, message);
+        }
+    };
+    let subscriber = resolved(spec.subscriber.as_ref(), "spec.subscriber");
+    match subscriber {
+        Ok(target) => put(
+            target,
+            &mut physical.subscriber_uri,
+            &mut physical.subscriber_ca_certs,
+            &mut physical.subscriber_audience,
+        ),
+        Err(why) => fails(conditions, "SubscriberResolveFailed", &why.to_string()),
+    }
+    match resolved(spec.reply.as_ref(), "spec.reply") {
+        Ok(target) => put(
+            target,
+            &mut physical.reply_uri,
+            &mut physical.reply_ca_certs,
+            &mut physical.reply_audience,
+        ),
+        Err(why) => fails(conditions, "ReplyResolveFailed", &why.to_string()),
+    }
+    let sink = |delivery: Option<&dispatcher::DeliverySpec>| {
+        delivery.and_then(|delivery| delivery.dead_letter_sink.clone())
+    };
+    let of_channel = view.inventory.resources.channels.get(channel);
+    let sink = match state.and_then(|state| state.sink_from) {
+        Some(SinkFrom::Hub(_)) => sink(of_channel.and_then(|it| it.spec.delivery.as_ref())),
+        _ => sink(spec.delivery.as_ref()),
+    };
+    match resolved(sink.as_ref(), "spec.delivery.deadLetterSink") {
+        Ok(target) => {
+            let sink = &mut physical.dead_letter_sink;
+            put(
+                target,
+                &mut sink.dead_letter_sink_uri,
+                &mut sink.dead_letter_sink_ca_certs,
+                &mut sink.dead_letter_sink_audience,
+            );
+        }
+        Err(why) => fails(conditions, "DeadLetterSinkResolveFailed", &why.to_string()),
+    }
+    physical
 }
 
 fn put(

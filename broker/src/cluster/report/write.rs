@@ -66,7 +66,7 @@ impl Writer {
     pub(super) async fn write(&self, reports: Vec<Report>) -> Vec<Written> {
         let writes = reports.into_iter().map(|report| self.write_one(report));
         let written = stream::iter(writes).buffer_unordered(AT_A_TIME);
-        written.filter_map(|written| std::future::ready(written)).collect().await
+        written.filter_map(std::future::ready).collect().await
     }
 
     async fn write_one(&self, report: Report) -> Option<Written> {
