@@ -53,12 +53,15 @@ async fn kinds_are_found_by_the_labels_that_clients_ask_for() {
         let names = NAMES.iter().filter(|name| !left_out.contains(name));
         names.map(|name| (*name).to_owned()).collect::<BTreeSet<_>>()
     };
-    let (brokers, subscriptions, triggers) = (NAMES[0], NAMES[6], NAMES[7]);
-    assert_eq!(
-        find("messaging.knative.dev/subscribable=true"),
-        of(&[brokers, subscriptions, triggers])
-    );
-    assert_eq!(find("duck.knative.dev/addressable=true"), of(&[subscriptions, triggers]));
+    let is_source = |name: &&str| name.contains("sources.");
+    let (sources, others): (Vec<&str>, Vec<&str>) = NAMES.iter().copied().partition(is_source);
+    let wanting = ["subscriptions.messaging.knative.dev", "triggers.eventing.knative.dev"];
+    let addressed: Vec<&str> = [&sources[..], &wanting].concat();
+    let subscribed = [&addressed[..], &["brokers.eventing.knative.dev"]].concat();
+    assert_eq!(find("messaging.knative.dev/subscribable=true"), of(&subscribed));
+    assert_eq!(find("duck.knative.dev/addressable=true"), of(&addressed));
+    assert_eq!(find("duck.knative.dev/source=true"), of(&others));
+    assert_eq!(find("eventing.knative.dev/source=true"), of(&others));
     assert_eq!(find("knative.dev/crd-install=true"), of(&[]));
 }
 

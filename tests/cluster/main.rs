@@ -21,6 +21,7 @@ mod kn;
 mod narrow;
 mod refused;
 mod reported;
+mod sources;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
