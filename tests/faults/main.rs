@@ -62,6 +62,7 @@ mod servers;
 mod silence;
 mod sinks;
 mod slow_producers;
+mod sources;
 mod stopping;
 
 use std::time::Duration;
