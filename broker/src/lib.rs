@@ -58,7 +58,7 @@
 //!
 //! The crate pages of [`channel`], [`dispatcher`] and [`sources`] say what each promises, and
 //! its limits. Of this crate: [`cli`], [`config`], [`serve`], [`controller`], [`worker`],
-//! [`ingress`], [`admin`], then [`crds`].
+//! [`ingress`], [`sourcing`], [`admin`], then [`crds`].
 
 pub mod addresses;
 pub mod admin;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harness::http::{Headers, Response};
 use harness::program::Program;
-use harness::{Broker, Manifests, Setup, Subscriber, Trigger, eventually};
+use harness::{Answer, Broker, Manifests, Setup, Subscriber, Trigger, eventually};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -289,4 +289,50 @@ async fn a_sink_that_is_away_gets_the_event_when_it_is_back() {
     eventually(SOON, is_retried).await;
     by_url.bring_back().await;
     by_url.receives(1, SOON + Duration::from_secs(20)).await;
+}
+
+/// With a token and a public URL the program looks after the hook: here at a server that says what
+/// GitHub would.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hook_at_github_is_made_and_removed_with_its_source() {
+    let (subscriber, api) = (Subscriber::start().await, Subscriber::start().await);
+    api.script(|call| match call.request.method.as_str() {
+        "GET" => Answer::status(200).body("[]"),
+        "POST" => Answer::status(201).body(r#"{"id": 7}"#),
+        "DELETE" => Answer::status(204),
+        _ => Answer::status(200).body("{}"),
+    });
+    let manifests = Manifests::new();
+    manifests.broker(&Broker::named("default"));
+    manifests.trigger(&Trigger::named("all").to(&subscriber));
+    let url = api.url("/api/v3");
+    let documents = github().replace(
+        "eventTypes",
+        &format!("githubAPIURL: {url}\n  accessToken: {{env: HOOKS_TOKEN}}\n  eventTypes"),
+    );
+    manifests.write("sources.yaml", documents);
+    let program = Setup::new()
+        .path(manifests.path())
+        .env("HOOKS_TOKEN", "a-token-for-hooks")
+        .config(json!({"publicUrl": "https://events.example"}))
+        .start()
+        .await;
+    let asked = |what: &'static str| {
+        let received = api.received();
+        let found = received
+            .into_iter()
+            .find(|it| format!("{} {}", it.request.method, it.request.target).starts_with(what));
+        async move { found.ok_or(what) }
+    };
+    let made = eventually(SOON, || asked("POST /api/v3/repos/octo/hello/hooks")).await;
+    let hook: Value = serde_json::from_slice(&made.request.body).unwrap();
+    assert_eq!(hook["config"]["url"], "https://events.example/sources/default/hello");
+    assert_eq!(hook["config"]["secret"], SECRET);
+    let token = made.request.head.headers.text("authorization");
+    assert_eq!(token.as_deref(), Some("Bearer a-token-for-hooks"));
+    ready(&program, 1).await;
+    manifests.remove("sources.yaml");
+    eventually(SOON, || asked("DELETE /api/v3/repos/octo/hello/hooks/7")).await;
+    assert!(!program.process.stderr().contains("a-token-for-hooks"), "a token is not told");
+    assert!(!program.process.stderr().contains(SECRET), "a secret is not told");
 }

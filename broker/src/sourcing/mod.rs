@@ -1,6 +1,6 @@
 //! Sources as the user wrote them -> sources that run, and endpoints that are called.
 //!
-//! [`sources`](::sources) knows what each of them does; here is where their events go, where their
+//! [`sources`] knows what each of them does; here is where their events go, where their
 //! secrets are, and what they remember.
 //!
 //! # Where they remember

@@ -15,6 +15,7 @@ mod channels;
 mod filters;
 mod linked;
 mod read;
+mod sources;
 mod state;
 mod watched;
 
