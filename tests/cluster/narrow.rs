@@ -16,7 +16,7 @@ fn account(name: &str, rules: &str) -> String {
 }
 
 const READ_BROKERS: &str = "- {apiGroups: [eventing.knative.dev], resources: [brokers], verbs: [get, list, watch]}\n\
-    - {apiGroups: [messaging.knative.dev], resources: ['*'], verbs: [get, list, watch]}\n\
+    - {apiGroups: [messaging.knative.dev, sources.knative.dev, sources.catchment.dev], resources: ['*'], verbs: [get, list, watch]}\n\
     - {apiGroups: [''], resources: [configmaps], verbs: [get, list, watch]}\n";
 
 #[tokio::test]
