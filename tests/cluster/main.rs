@@ -21,6 +21,7 @@ mod kn;
 mod narrow;
 mod refused;
 mod reported;
+mod scale;
 mod sources;
 
 use std::path::{Path, PathBuf};
