@@ -37,8 +37,8 @@
 //! broker has an ordered trigger, each key of its events belongs to one worker; and dead letters lie
 //! behind a lock.
 //!
-//! Everything else runs on two control threads: [`manifest`] reads what the user wrote,
-//! [`controller`] turns it into running pieces and swaps them in whole, with the channels that
+//! Everything else runs on two control threads: [`manifest`] reads what the user wrote, [`cluster`]
+//! follows a Kubernetes API in place of files and tells it how its objects are, [`controller`] turns it into running pieces and swaps them in whole, with the channels that
 //! [`channels`] opens, [`control`] is what [`admin`] sees of it, [`serve`] starts and ends all of it in order.
 //!
 //! # What the user wrote and what runs

@@ -102,6 +102,13 @@ impl Cleaner {
             finalizers.push(finalizer.to_owned());
             self.write(&key, &seen, &finalizers).await;
         }
+        for (key, seen) in self.handed_over() {
+            let others = seen.finalizers.iter().filter(|it| *it != KAFKA && *it != NATS);
+            let others: Vec<String> = others.cloned().collect();
+            let note = "others run it now: what it has on its server is left there".to_owned();
+            self.teller.warn(key.0, &key.1, &seen, "LeftBehind", note).await;
+            self.write(&key, &seen, &others).await;
+        }
         let ending = self.deleted(inventory);
         self.ending.retain(|key, _| ending.iter().any(|(known, _)| known == key));
         for (key, seen) in ending {
@@ -129,6 +136,16 @@ impl Cleaner {
             (!has_it && !seen.is_ending).then(|| (key, seen.clone(), finalizer))
         });
         brokers.collect()
+    }
+
+    /// Objects of ours that others run now.
+    fn handed_over(&self) -> Vec<(Key, Seen)> {
+        let seen = self.shared.seen.lock();
+        let is_theirs = |seen: &Seen| {
+            seen.foreign_class.is_some() && !seen.is_ending && finalizer_of(seen).is_some()
+        };
+        let theirs = seen.iter().filter(|(_, seen)| is_theirs(seen));
+        theirs.map(|(key, seen)| (key.clone(), seen.clone())).collect()
     }
 
     /// Deleted objects that wait for us, once this process has let go of them.
