@@ -66,8 +66,10 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    // What they say is said again by whoever asked, in fewer words and once.
+    let quiet = format!("kube_client=off,kube_runtime=off,{filter}");
     let filter = EnvFilter::builder()
-        .parse(filter)
+        .parse(quiet)
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match look {

@@ -119,3 +119,32 @@ async fn a_server_that_is_away_can_be_given_up() {
     told("LeftBehind").await;
     kafka.thaw(0);
 }
+
+/// What stands behind a Channel may outlive it for a while: it takes no events any more.
+#[tokio::test]
+async fn a_channel_on_a_server_goes_though_what_stands_behind_it_stays() {
+    let what = "a deleted Channel on Kafka";
+    let backing = match Backing::kafka().await {
+        Ok(backing) => backing,
+        Err(why) => return say_not_run(what, &why),
+    };
+    let Some(cluster) = own_cluster(what).await else { return };
+    let program = backing.configure(setup(&cluster)).start().await;
+    apply(
+        &cluster,
+        "apiVersion: messaging.knative.dev/v1\nkind: Channel\nmetadata: {name: orders}\n\
+         spec: {channelTemplate: {apiVersion: messaging.knative.dev/v1beta1, kind: KafkaChannel, spec: {numPartitions: 1, replicationFactor: 1}}}\n",
+    );
+    let channel = "channels.messaging.knative.dev orders";
+    until(&cluster, channel, "Ready", "True").await;
+    eventually(SOON, || async {
+        let finalizers = get(&cluster, channel)["metadata"]["finalizers"].clone();
+        if finalizers.is_array() { Ok(()) } else { Err(finalizers) }
+    })
+    .await;
+    // Nobody collects garbage here, so the KafkaChannel stays.
+    kubectl(&cluster, "delete channels.messaging.knative.dev orders --timeout=60s");
+    let sample = Sample::new("/cluster", "late", "com.example.asked");
+    let mut producer = program.producer("channels/default/orders");
+    assert_eq!(producer.send(&sample, Mode::Binary).await.unwrap().status, 404);
+}

@@ -19,6 +19,7 @@ mod install;
 mod joined;
 mod kn;
 mod narrow;
+mod odd;
 mod refused;
 mod reported;
 mod scale;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -51,6 +51,23 @@ const APART: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     pub(super) seen: AllSeen,
     pub(super) referred: Arc<Referred>,
+    /// Config maps that nobody has told of yet.
+    unanswered: Mutex<BTreeSet<Name>>,
+}
+
+impl Shared {
+    /// Config maps that nobody has told of yet.
+    pub(super) fn unanswered(&self) -> BTreeSet<Name> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_unanswered(&self, name: &Name, is_so: bool) {
+        let mut all = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = if is_so { all.insert(name.clone()) } else { all.remove(name) };
+        if is_news {
+            self.seen.change();
+        }
+    }
 }
 
 /// A watch at work.
@@ -77,6 +94,9 @@ pub struct Cluster {
     changes: mpsc::Receiver<News<Subject>>,
     tasks: TaskTracker,
     troubles: Arc<Troubles>,
+    /// Config maps that were told of since the last snapshot, and those that are in it.
+    answering: Vec<Name>,
+    answered: Vec<Name>,
     /// Whether something has changed since the last snapshot.
     is_stale: bool,
     /// When the next snapshot may be made.
@@ -120,6 +140,8 @@ impl Cluster {
             changes,
             tasks: TaskTracker::new(),
             troubles: Arc::default(),
+            answering: Vec::new(),
+            answered: Vec::new(),
             is_stale: true,
             next_at: Instant::now(),
             is_begun: false,
@@ -129,9 +151,10 @@ impl Cluster {
             (settings.messaging || !it.is_messaging()) && (settings.sources || !it.is_source())
         };
         for followed in FOLLOWED.iter().filter(is_followed) {
-            let api = Api::all_with(cluster.client.clone(), &followed.resource());
+            let kind = followed.resource();
+            let api = Api::all_with(cluster.client.clone(), &kind);
             let called = followed.full_name();
-            cluster.watch(Subject::Ours(followed.kind), Watched { api, called, only: None });
+            cluster.watch(Subject::Ours(followed.kind), Watched { api, kind, called, only: None });
         }
         Ok(cluster)
     }
@@ -167,6 +190,10 @@ impl Cluster {
     ///
     /// Cancel safe: a change that was noticed is told by the next call.
     pub async fn next_change(&mut self) -> Snapshot {
+        // The last snapshot is at work by now.
+        for name in std::mem::take(&mut self.answered) {
+            self.shared.set_unanswered(&name, false);
+        }
         loop {
             let is_due = !self.is_begun || Instant::now() >= self.next_at;
             if self.is_stale && is_due && (self.is_begun || self.is_known()) {
@@ -178,6 +205,7 @@ impl Cluster {
                 let is_waited_for = self.follow_wanted();
                 if self.is_begun || !is_waited_for {
                     self.is_begun = true;
+                    self.answered = std::mem::take(&mut self.answering);
                     return self.current();
                 }
                 self.is_stale = true;
@@ -228,7 +256,10 @@ impl Cluster {
             self.troubles.remove(&from.to_string());
             match from {
                 Subject::Referred(key) => self.shared.referred.forget(&key),
-                Subject::ConfigMap(name) => self.is_stale |= self.forget(Kind::ConfigMap, &name),
+                Subject::ConfigMap(name) => {
+                    self.shared.set_unanswered(&name, false);
+                    self.is_stale |= self.forget(Kind::ConfigMap, &name);
+                }
                 Subject::Ours(_) => {}
             }
         }
@@ -246,9 +277,10 @@ impl Cluster {
                 let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
                 let kind = ApiResource::from_gvk_with_plural(&kind, "configmaps");
                 let api = Api::namespaced_with(self.client.clone(), &name.namespace, &kind);
+                self.shared.set_unanswered(&name, true);
                 let called = format!("configmap {name}");
                 let only = Some(name.name.clone());
-                self.watch(Subject::ConfigMap(name), Watched { api, called, only });
+                self.watch(Subject::ConfigMap(name), Watched { api, kind, called, only });
             }
         }
         !self.is_known()
@@ -274,7 +306,7 @@ impl Cluster {
                 format!("{}.{}", kind.plural, kind.group)
             };
             let api = Api::all_with(client, &kind);
-            follow(Watched { api, called, only: None }, from, changes, stop).await;
+            follow(Watched { api, kind, called, only: None }, from, changes, stop).await;
         });
     }
 
@@ -303,16 +335,10 @@ impl Cluster {
         let is_news = match from {
             Subject::Ours(kind) => self.take_ours(kind, change),
             Subject::Referred(key) => self.take_referred(&key, change),
-            Subject::ConfigMap(name) => match change {
-                Change::Put(_, object) => self.put(Kind::ConfigMap, &name, &object),
-                Change::Listed(names) if names.contains(&name) => false,
-                Change::Gone(_) | Change::Listed(_) => {
-                    self.forget(Kind::ConfigMap, &name);
-                    true
-                }
-                Change::Absent | Change::Failed(_) => !self.is_begun,
-                Change::Recovered => false,
-            },
+            Subject::ConfigMap(name) => {
+                self.answering.push(name.clone());
+                self.take_config_map(&name, change)
+            }
         };
         if is_news {
             self.shared.seen.change();
@@ -320,16 +346,30 @@ impl Cluster {
         self.is_stale |= is_news;
     }
 
+    fn take_config_map(&mut self, name: &Name, change: Change) -> bool {
+        match change {
+            Change::Put(_, object, unreadable) => {
+                self.put(Kind::ConfigMap, name, &object, unreadable)
+            }
+            Change::Listed(names) if names.contains(name) => false,
+            Change::Gone(_) | Change::Listed(_) => {
+                self.forget(Kind::ConfigMap, name);
+                true
+            }
+            Change::Absent | Change::Failed(_) => true,
+            Change::Recovered => false,
+        }
+    }
+
     fn take_ours(&mut self, kind: Kind, change: Change) -> bool {
         let key = Followed::of(kind).map(KindKey::ours);
         match change {
-            Change::Put(name, object) => {
+            Change::Put(name, object, unreadable) => {
                 let seen = Seen::of(kind, &object);
                 let is_foreign = seen.foreign_class.is_some();
                 let is_ending = seen.is_ending;
                 let config = seen.config.clone();
-                self.shared.seen.lock().insert((kind, name.clone()), seen);
-                self.shared.seen.change();
+                self.shared.seen.put((kind, name.clone()), seen);
                 let mut is_news = key
                     .filter(|_| kind.is_addressable())
                     .is_some_and(|key| self.shared.referred.put(&key, &name, &object).is_moved);
@@ -348,7 +388,7 @@ impl Cluster {
                     | if is_foreign || is_ending {
                         self.forget(kind, &name)
                     } else {
-                        self.put(kind, &name, &object)
+                        self.put(kind, &name, &object, unreadable)
                     }
             }
             Change::Gone(name) => {
@@ -381,7 +421,7 @@ impl Cluster {
     fn take_referred(&mut self, key: &KindKey, change: Change) -> bool {
         let referred = &self.shared.referred;
         match change {
-            Change::Put(name, object) => {
+            Change::Put(name, object, _) => {
                 let put = referred.put(key, &name, &object);
                 if put.is_news {
                     self.shared.seen.change();
@@ -416,7 +456,13 @@ impl Cluster {
     }
 
     /// Takes in what an object wants. Returns whether that may be news: a change of its status is not.
-    fn put(&mut self, kind: Kind, name: &Name, object: &DynamicObject) -> bool {
+    fn put(
+        &mut self,
+        kind: Kind,
+        name: &Name,
+        object: &DynamicObject,
+        unreadable: Option<String>,
+    ) -> bool {
         let mut hasher = DefaultHasher::new();
         (object.metadata.generation, object.annotations(), object.labels()).hash(&mut hasher);
         if kind == Kind::ConfigMap {
@@ -427,13 +473,13 @@ impl Cluster {
         if self.versions.insert((kind, name.clone()), version) == Some(version) {
             return false;
         }
-        // An object as it was given is JSON; what is in a list need not say its kind.
-        let Ok(mut json) = serde_json::to_value(object) else { return false };
-        if let Some(fields) = json.as_object_mut() {
-            let api_version = kind.api_versions().first().copied().unwrap_or_default();
-            fields.entry("apiVersion").or_insert_with(|| api_version.into());
-            fields.entry("kind").or_insert_with(|| kind.as_str().into());
+        if let Some(why) = unreadable {
+            let generation = object.metadata.generation.unwrap_or_default();
+            self.objects.put_unreadable(kind, name, generation, &why);
+            return true;
         }
+        // An object as it was given is JSON.
+        let Ok(json) = serde_json::to_value(object) else { return false };
         self.objects.put(kind.as_str(), name, &json);
         true
     }

@@ -1,6 +1,6 @@
 //! Who of several processes writes to the cluster: the one that holds the Lease.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -14,7 +14,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::error::{in_words, is_not_found};
+use super::{
+    Troubles,
+    error::{in_words, is_not_found},
+};
 
 /// How long a holder may be silent before another takes over.
 const HELD_FOR: Duration = Duration::from_secs(15);
@@ -57,35 +60,37 @@ impl Candidate {
     }
 
     /// Says in `leads` whether this process may write, until `stop` fires; then gives the Lease up.
-    pub(super) async fn run(mut self, leads: watch::Sender<bool>, stop: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        leads: watch::Sender<bool>,
+        troubles: Arc<Troubles>,
+        stop: CancellationToken,
+    ) {
+        let about = format!("lease {}/{}", self.namespace, self.name);
         let mut told = None;
         loop {
             let asked = time::timeout(REQUEST_TIMEOUT, self.ask());
             let held = match stop.run_until_cancelled(asked).await {
                 None => break,
-                Some(Ok(Ok(held))) => Some(held),
-                Some(Ok(Err(error))) => {
-                    let doing = format!("cannot hold lease {}/{}", self.namespace, self.name);
-                    let why = in_words(&doing, &error);
-                    if told.as_ref() != Some(&why) {
-                        tracing::warn!(%why, "conditions may not be reported");
-                        told = Some(why);
-                    }
-                    None
+                Some(Ok(Ok(held))) => Ok(held),
+                Some(Ok(Err(error))) => Err(in_words(&format!("cannot hold {about}"), &error)),
+                Some(Err(_)) => {
+                    Err(format!("cannot hold {about}: no answer in {REQUEST_TIMEOUT:?}"))
                 }
-                Some(Err(_)) => None,
             };
             let now = Instant::now();
-            match held {
-                Some(true) => {
+            match &held {
+                Ok(is_held) => {
                     told = None;
-                    self.renewed = Some(now);
+                    troubles.remove(&about);
+                    self.renewed = is_held.then_some(now);
                 }
-                Some(false) => {
-                    told = None;
-                    self.renewed = None;
+                Err(why) if told.as_ref() != Some(why) => {
+                    tracing::warn!(%why, "conditions may not be reported");
+                    troubles.add(&about, why);
+                    told = Some(why.clone());
                 }
-                None => {}
+                Err(_) => {}
             }
             let is_leader = self.renewed.is_some_and(|renewed| now - renewed < LOST_AFTER);
             let is_news =
@@ -94,7 +99,7 @@ impl Candidate {
                 let identity = &self.identity;
                 tracing::info!(%identity, is_leader, "who reports to the cluster has changed");
             }
-            let wait = if held == Some(true) { RENEW_EVERY } else { LOOK_EVERY };
+            let wait = if held == Ok(true) { RENEW_EVERY } else { LOOK_EVERY };
             if stop.run_until_cancelled(time::sleep(wait)).await.is_none() {
                 break;
             }

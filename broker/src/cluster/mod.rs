@@ -2,7 +2,7 @@
 //!
 //! # Reading order
 //!
-//! `error`; `watch` (one kind, listed and watched, as a stream of changes), `kinds` (which kinds are
+//! `error`; `loose` (an object whose parts are read one by one), `watch` (one kind, listed and watched, as a stream of changes), `kinds` (which kinds are
 //! ours), `seen` (what the cluster says of our objects beside what they want), `referred` (where
 //! references lead), `wanted` (which objects are referred to), `subject` (what each watch is about), `feed` (all of them together, as
 //! snapshots), `troubles` (what of it fails for now); `lease` (who may write), `report` (what is written).
@@ -27,6 +27,7 @@ mod error;
 mod feed;
 mod kinds;
 mod lease;
+mod loose;
 mod referred;
 mod report;
 mod seen;

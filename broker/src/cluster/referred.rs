@@ -57,6 +57,8 @@ struct Thing {
     /// `status.address`, then those of `status.addresses`, by name.
     addresses: Vec<(Option<String>, Result<Target, String>)>,
     ready: Option<Readiness>,
+    /// Where a Service of another name leads.
+    external_name: Option<String>,
 }
 
 /// What an object says of itself.
@@ -195,13 +197,17 @@ impl Referred {
         self.look(reference, |_, thing| Ok(thing.ready.clone()))
     }
 
-    /// Whether the object is there.
+    /// Whether a Service is there and leads to `host`.
     ///
     /// # Errors
     ///
-    /// In words, why it is not known to be.
-    pub(super) fn exists(&self, reference: &Reference) -> Result<(), String> {
-        self.look(reference, |_, _| Ok(()))
+    /// In words, why it is not known to.
+    pub(super) fn leads_to(&self, service: &Reference, host: &str) -> Result<(), String> {
+        self.look(service, |_, thing| match thing.external_name.as_deref() {
+            Some(name) if name == host => Ok(()),
+            Some(name) => Err(format!("{service} leads to {name}, not to {host}")),
+            None => Err(format!("{service} is somebody else's")),
+        })
     }
 
     fn look<T>(
@@ -259,6 +265,11 @@ impl Thing {
         let ready = conditions.into_iter().find(|condition| condition.kind == "Ready");
         Self {
             addresses: addresses.filter_map(address).collect(),
+            external_name: object
+                .data
+                .pointer("/spec/externalName")
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned),
             ready: ready.map(|ready| Readiness {
                 status: ready.status,
                 reason: ready.reason.unwrap_or_default(),

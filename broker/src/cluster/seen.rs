@@ -13,6 +13,7 @@ use channel::{Name, status::Condition};
 use jiff::Timestamp;
 use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::report::MANAGER;
 use crate::{
@@ -24,6 +25,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) uid: String,
+    /// When it was first seen.
+    pub(super) since: Option<Instant>,
     /// Which of two looks is the later one: resource versions of an object are counted up.
     pub(super) version: u64,
     pub(super) generation: i64,
@@ -135,6 +138,7 @@ impl Seen {
         let config_in = text("/spec/config/namespace").unwrap_or(&namespace);
         Self {
             uid: object.uid().unwrap_or_default(),
+            since: None,
             version: object.resource_version().and_then(|it| it.parse().ok()).unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
             foreign_class: class.cloned(),
@@ -212,6 +216,16 @@ impl AllSeen {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes an object as it is now.
+    pub(super) fn put(&self, key: (Kind, Name), seen: Seen) {
+        let mut objects = self.lock();
+        let known = objects.get(&key).filter(|known| known.uid == seen.uid);
+        let since = known.and_then(|known| known.since).unwrap_or_else(Instant::now);
+        objects.insert(key, Seen { since: Some(since), ..seen });
+        drop(objects);
+        self.change();
+    }
+
     /// How many changes there were so far.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
@@ -229,7 +243,7 @@ impl AllSeen {
             && known.uid == seen.uid
             && known.version <= seen.version
         {
-            *known = seen;
+            *known = Seen { since: known.since, ..seen };
         }
     }
 }

@@ -85,6 +85,7 @@ pub(super) async fn discover(
     from: &Subject,
     changes: &mpsc::Sender<News<Subject>>,
 ) -> Option<ApiResource> {
+    let mut told = None;
     loop {
         let found = match &key.version {
             Some(version) => {
@@ -103,7 +104,14 @@ pub(super) async fn discover(
             }
             Err(error) => Change::Failed(in_words(&format!("cannot look up {key}"), &error)),
         };
-        changes.send(News { from: from.clone(), change }).await.ok()?;
+        let now = match &change {
+            Change::Failed(why) => why.clone(),
+            _ => String::new(),
+        };
+        if told.as_ref() != Some(&now) {
+            told = Some(now);
+            changes.send(News { from: from.clone(), change }).await.ok()?;
+        }
         time::sleep(ABSENT_EVERY).await;
     }
 }

@@ -7,17 +7,23 @@ use futures_util::StreamExt as _;
 use kube::{
     Api, ResourceExt as _,
     api::{ListParams, WatchParams},
-    core::DynamicObject,
+    core::{ApiResource, DynamicObject},
     runtime::{
         WatchStreamExt as _,
         utils::Backoff,
         watcher::{self, Event},
     },
 };
-use tokio::{sync::mpsc, time};
+use tokio::{
+    sync::mpsc,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::error::{in_words, is_not_found};
+use super::{
+    error::{in_words, is_not_found},
+    loose::Loose,
+};
 
 /// Seconds after which a watch is begun anew: one that broke without a word is noticed by then.
 const WATCH_SECONDS: u32 = 60;
@@ -28,8 +34,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait after a failure.
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
-/// How often a server that could not be reached is asked whether it answers.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+/// How soon a server that failed is asked whether it answers; up to eight times that later on.
+const ASK_FIRST: Duration = Duration::from_secs(2);
 
 /// How long it may take to answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,8 +43,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// What became of the objects of one kind.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// One is new, or another.
-    Put(Name, Box<DynamicObject>),
+    /// One is new, or another; with what of it cannot be read.
+    Put(Name, Box<DynamicObject>, Option<String>),
     /// One is gone.
     Gone(Name),
     /// All there are have been told of: these. Others are gone.
@@ -60,7 +66,8 @@ pub(super) struct News<S> {
 
 /// What to watch.
 pub(super) struct Watched {
-    pub(super) api: Api<DynamicObject>,
+    pub(super) api: Api<Loose>,
+    pub(super) kind: ApiResource,
     /// How it is called in messages, such as `triggers.eventing.knative.dev`.
     pub(super) called: String,
     /// The only object that counts, by its name.
@@ -68,97 +75,134 @@ pub(super) struct Watched {
 }
 
 /// Tells `changes` what becomes of the objects until `stop` fires.
-///
-/// A failure is told once, not again while it stays the same.
 pub(super) async fn follow<S: Clone>(
     watched: Watched,
     from: S,
     changes: mpsc::Sender<News<S>>,
     stop: CancellationToken,
 ) {
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
-    if let Some(name) = &watched.only {
-        config = config.fields(&format!("metadata.name={name}"));
-    }
-    let stream = watcher::watcher(watched.api.clone(), config).backoff(Waits::default());
-    let mut stream = std::pin::pin!(stream.take_until(stop.clone().cancelled_owned()));
-    let mut listing = BTreeSet::new();
+    let teller = Teller { from, changes, stop };
     let mut told = None;
-    // Whether it failed last: that it goes on, a watch tells only with the next change.
-    let mut is_cut_off = false;
     loop {
-        let next = tokio::select! {
-            biased;
-            next = stream.next() => next,
-            () = answers(&watched.api), if is_cut_off => {
-                is_cut_off = false;
-                told = None;
-                let news = News { from: from.clone(), change: Change::Recovered };
-                match stop.run_until_cancelled(changes.send(news)).await {
-                    Some(Ok(())) => continue,
-                    _ => return,
-                }
-            }
-        };
-        let Some(event) = next else { return };
-        is_cut_off = event.is_err();
-        let change = match event {
-            Ok(Event::Init) => {
-                listing.clear();
-                continue;
-            }
-            Ok(Event::InitApply(object)) => {
-                let name = name_of(&object);
-                listing.insert(name.clone());
-                Change::Put(name, Box::new(object))
-            }
-            Ok(Event::InitDone) => Change::Listed(std::mem::take(&mut listing)),
-            Ok(Event::Apply(object)) => Change::Put(name_of(&object), Box::new(object)),
-            Ok(Event::Delete(object)) => Change::Gone(name_of(&object)),
-            Err(error) => failed(&watched.called, &error),
-        };
-        let is_failure = match &change {
-            Change::Failed(why) if told.as_ref() == Some(why) => continue,
-            Change::Failed(why) => {
-                told = Some(why.clone());
-                true
-            }
-            Change::Absent if told.as_deref() == Some("") => continue,
-            Change::Absent => {
-                told = Some(String::new());
-                true
-            }
-            _ => false,
-        };
-        if !is_failure {
-            told = None;
+        let ended = round(&watched, &mut told, &teller).await;
+        if let Ended::Stopped = ended {
+            return;
         }
-        let told = changes.send(News { from: from.clone(), change });
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            sent = told => if sent.is_err() { return },
-        }
-    }
-}
-
-/// Waits until the objects can be listed and watched.
-async fn answers(api: &Api<DynamicObject>) {
-    let (one, watch) = (ListParams::default().limit(1), WatchParams::default().timeout(1));
-    loop {
-        time::sleep(ASK_EVERY).await;
-        let asked = async {
-            let listed = api.list(&one).await?;
-            let version = listed.metadata.resource_version.unwrap_or_default();
-            api.watch(&watch, &version).await.map(drop)
-        };
-        if time::timeout(ASK_TIMEOUT, asked).await.is_ok_and(|answer| answer.is_ok()) {
+        // All are listed anew: nobody knows what was missed.
+        if told.take().is_some() && !teller.tell(Change::Recovered).await {
             return;
         }
     }
 }
 
-fn name_of(object: &DynamicObject) -> Name {
+/// Whom a watch tells.
+struct Teller<S> {
+    from: S,
+    changes: mpsc::Sender<News<S>>,
+    stop: CancellationToken,
+}
+
+impl<S: Clone> Teller<S> {
+    /// Returns whether anybody wants to know more.
+    async fn tell(&self, change: Change) -> bool {
+        let news = News { from: self.from.clone(), change };
+        matches!(self.stop.run_until_cancelled(self.changes.send(news)).await, Some(Ok(())))
+    }
+}
+
+/// How a round of watching ended.
+enum Ended {
+    /// Nobody wants to know any more.
+    Stopped,
+    /// The server answers again, after it did not.
+    Recovered,
+}
+
+/// Lists and watches until the server fails and then answers again.
+async fn round<S: Clone>(
+    watched: &Watched,
+    told: &mut Option<String>,
+    teller: &Teller<S>,
+) -> Ended {
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    if let Some(name) = &watched.only {
+        config = config.fields(&format!("metadata.name={name}"));
+    }
+    let stream = watcher::watcher(watched.api.clone(), config).backoff(Waits::default());
+    let mut stream = std::pin::pin!(stream.take_until(teller.stop.clone().cancelled_owned()));
+    let mut listing = BTreeSet::new();
+    let mut asks = Asks::default();
+    loop {
+        // That it goes on after a failure a watch tells only with the next change.
+        let event = tokio::select! {
+            biased;
+            event = stream.next() => event,
+            () = asks.answered(&watched.api), if told.is_some() => return Ended::Recovered,
+        };
+        let change = match event {
+            None => return Ended::Stopped,
+            Some(Ok(Event::Init)) => {
+                listing.clear();
+                continue;
+            }
+            Some(Ok(Event::InitApply(object))) => {
+                let (name, change) = put(watched, object);
+                listing.insert(name);
+                change
+            }
+            Some(Ok(Event::InitDone)) => Change::Listed(std::mem::take(&mut listing)),
+            Some(Ok(Event::Apply(object))) => put(watched, object).1,
+            Some(Ok(Event::Delete(object))) => Change::Gone(name_of(&object)),
+            // Its history is forgotten: it is listed anew at once, and nothing is lost.
+            Some(Err(watcher::Error::WatchError(status))) if status.code == 410 => continue,
+            Some(Err(error)) => failed(&watched.called, &error),
+        };
+        let why = match &change {
+            Change::Failed(why) => Some(why.clone()),
+            Change::Absent => Some(String::new()),
+            _ => None,
+        };
+        // A failure is told once, not again while it stays the same.
+        let is_told = why.is_some() && *told == why;
+        *told = why;
+        if !is_told && !teller.tell(change).await {
+            return Ended::Stopped;
+        }
+    }
+}
+
+fn put(watched: &Watched, object: Loose) -> (Name, Change) {
+    let name = name_of(&object);
+    let (object, unreadable) = object.read(&watched.kind);
+    (name.clone(), Change::Put(name, Box::new(object), unreadable))
+}
+
+/// Questions whether a server that failed answers again, less and less often.
+#[derive(Debug, Default)]
+struct Asks {
+    asked: u32,
+}
+
+impl Asks {
+    /// Waits until the objects can be listed and watched. Cancel safe.
+    async fn answered(&mut self, api: &Api<Loose>) {
+        let (one, watch) = (ListParams::default().limit(1), WatchParams::default().timeout(1));
+        loop {
+            time::sleep(ASK_FIRST.saturating_mul(1 << self.asked.min(3))).await;
+            self.asked = self.asked.saturating_add(1);
+            let asked = async {
+                let listed = api.list(&one).await?;
+                let version = listed.metadata.resource_version.unwrap_or_default();
+                api.watch(&watch, &version).await.map(drop)
+            };
+            if time::timeout(ASK_TIMEOUT, asked).await.is_ok_and(|answer| answer.is_ok()) {
+                return;
+            }
+        }
+    }
+}
+
+fn name_of(object: &Loose) -> Name {
     Name::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
@@ -183,6 +227,7 @@ fn failed(called: &str, error: &watcher::Error) -> Change {
 #[derive(Debug, Default)]
 struct Waits {
     failures: u32,
+    last: Option<Instant>,
 }
 
 impl Waits {
@@ -198,15 +243,19 @@ impl Iterator for Waits {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now - last > RETRY_MAX * 2) {
+            self.failures = 0;
+        }
+        self.last = Some(now);
         self.failures = self.failures.saturating_add(1);
         Some(Self::after(self.failures, fastrand::f64()))
     }
 }
 
 impl Backoff for Waits {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
+    /// What comes between two failures need not be a success: a list that fails has begun before.
+    fn reset(&mut self) {}
 }
 
 #[cfg(test)]

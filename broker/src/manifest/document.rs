@@ -142,6 +142,13 @@ impl Content {
         Self { items: Vec::new(), problems: vec![problem], bad }
     }
 
+    /// One resource that cannot be used, for this reason.
+    pub(crate) fn of_bad(kind: Kind, name: &Name, problem: Problem) -> Self {
+        let names = BTreeSet::from([(kind, name.clone())]);
+        let bad = Bad { names, ..Bad::default() };
+        Self { items: Vec::new(), problems: vec![problem], bad }
+    }
+
     /// Whether the file must not be used.
     pub(crate) fn is_bad(&self) -> bool {
         self.problems.iter().any(Problem::is_error)
@@ -224,7 +231,9 @@ impl File<'_> {
         let metadata = reader.metadata();
         let body = reader.body(kind, metadata.as_ref());
         let mut wrong = reader.into_findings();
-        for finding in wrong.iter_mut().filter(|finding| finding.is_unknown_field) {
+        // Where the rest could not be read for it, it is what is wrong.
+        let is_read = body.is_some();
+        for finding in wrong.iter_mut().filter(|it| is_read && it.is_unknown_field) {
             finding.severity = self.unknown_fields;
         }
         let is_good = wrong.iter().all(|finding| finding.severity != Severity::Error);

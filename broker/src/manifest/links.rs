@@ -42,6 +42,12 @@ pub(super) fn link<'a>(
     let chosen = choose(items, in_use, &mut problems);
     let mut resources = Resources::default();
     for item in chosen.into_values() {
+        if let Any::Channel(channel) = &item.resource
+            && channel.spec.is_backing
+        {
+            problems.push(orphan(item));
+            continue;
+        }
         let name = item.name.clone();
         match &item.resource {
             Any::Broker(broker) => {
@@ -106,6 +112,15 @@ fn choose<'a>(
         }
     }
     chosen
+}
+
+/// What stands behind a Channel goes with it, though its object may stay a while.
+fn orphan(item: &Item) -> Problem {
+    let origin = item.resource.origin();
+    let message = format!("the Channel {} that it stands behind is not defined here", item.name);
+    let problem = Problem::at(&origin.file, origin.position, message);
+    let field = "metadata.ownerReferences".to_owned();
+    Problem { severity: Severity::Warning, field, ..problem }
 }
 
 /// Whether `item` is a channel that a controller put behind the Channel `other`: both are one.

@@ -10,7 +10,12 @@ use channel::Name;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{document, state::State};
+use super::{
+    document::{self, Content},
+    kind::Kind,
+    problem::{Position, Problem},
+    state::State,
+};
 use crate::{addresses::Addresses, manifest::Snapshot};
 
 /// The objects as they were last seen, and what follows from them.
@@ -35,6 +40,16 @@ impl Objects {
         self.generations.insert(Arc::clone(&file), generation.unwrap_or_default());
         let content = document::read_object(&file, object);
         self.state.learn(PathBuf::clone(&file), content);
+    }
+
+    /// Takes in an object of which a part cannot be read: `why` begins with its field.
+    pub(crate) fn put_unreadable(&mut self, kind: Kind, name: &Name, generation: i64, why: &str) {
+        let file = Arc::new(file_of(kind.as_str(), name));
+        self.generations.insert(Arc::clone(&file), generation);
+        let (field, message) = why.split_once(": ").unwrap_or(("", why));
+        let problem = Problem::at(&file, Position::NONE, message);
+        let problem = Problem { field: field.to_owned(), ..problem };
+        self.state.learn(PathBuf::clone(&file), Content::of_bad(kind, name, problem));
     }
 
     /// Forgets an object that is gone. Returns whether it was known.

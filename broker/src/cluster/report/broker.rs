@@ -2,7 +2,7 @@
 
 use channel::{
     Name,
-    status::{Addressed, Observed},
+    status::{Addressable, Addressed, Observed},
 };
 
 use super::{
@@ -27,6 +27,9 @@ pub(super) fn status(view: &View<'_>, name: &Name, config: Option<&Name>) -> Opt
     let resource = view.inventory.resources.brokers.get(name);
     let state = view.inventory.brokers.get(name);
     let refused = view.refused_generation(Kind::Broker, name);
+    if config.is_some_and(|config| view.unanswered.contains(config)) {
+        return None;
+    }
     let template = config.and_then(|config| template_error(view, config));
     if resource.is_none() && refused.is_none() && template.is_none() {
         return None;
@@ -45,10 +48,16 @@ pub(super) fn status(view: &View<'_>, name: &Name, config: Option<&Name>) -> Opt
         conditions.fails(CHANNEL, "ChannelTemplateFailed", message);
     }
     conditions.holds(FILTER);
-    conditions.holds(ADDRESSABLE);
+    if resource.is_some() {
+        conditions.holds(ADDRESSABLE);
+    } else {
+        let message = "nothing takes events there: it is not at work";
+        conditions.fails(ADDRESSABLE, "NotAtWork", message);
+        conditions.fails(INGRESS, "NotAtWork", message);
+    }
     let delivery = resource.and_then(|resource| resource.spec.delivery.as_ref());
     let sink = delivery.and_then(|delivery| delivery.dead_letter_sink.as_ref());
-    let dead_letter_sink = view.sink(sink, name, &mut conditions);
+    let dead_letter_sink = view.sink(sink, name, refused.is_some(), &mut conditions);
     policies(&mut conditions);
     for problem in view.errors(Kind::Broker, name) {
         let (kind, reason) = condition_of(problem);
@@ -66,13 +75,18 @@ pub(super) fn status(view: &View<'_>, name: &Name, config: Option<&Name>) -> Opt
             conditions: conditions.finish(),
             ..Observed::default()
         },
-        addressed: Addressed {
-            address: Some(address.clone()),
-            addresses: vec![address],
-            ..Addressed::default()
-        },
+        addressed: addressed(address, resource.is_some()),
         dead_letter_sink,
     })
+}
+
+/// The one address of an object, while something takes events there.
+pub(super) fn addressed(address: Addressable, is_at_work: bool) -> Addressed {
+    if !is_at_work {
+        return Addressed::default();
+    }
+    let address_too = address.clone();
+    Addressed { address: Some(address), addresses: vec![address_too], ..Addressed::default() }
 }
 
 /// What a cluster is told of a Broker that nobody runs.

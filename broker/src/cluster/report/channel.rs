@@ -2,12 +2,12 @@
 
 use channel::{
     Hub, Name, Reference,
-    status::{Addressed, Observed, SubscriberStatus},
+    status::{Observed, SubscriberStatus},
 };
 
 use super::{
-    broker::{in_line, policies},
-    conditions::Conditions,
+    broker::{addressed, in_line, policies},
+    conditions::{Conditions, ready},
     view::{SINK_RESOLVED, View, addressable, channel_url},
 };
 use crate::{
@@ -35,10 +35,17 @@ fn storage(kind: ChannelKind) -> &'static [&'static str] {
 /// What a cluster is told of a Channel; `None` while nothing is known of it.
 pub(super) fn status(view: &View<'_>, name: &Name) -> Option<ChannelStatus> {
     let mut conditions = Conditions::default();
-    let backing = common(view, Kind::Channel, name, &[BACKING], &mut conditions)?;
     let kind = view.inventory.kinds.get(&Hub::channel(name.clone()));
     let kind = ChannelKind::ALL.into_iter().find(|known| Some(&known.as_str()) == kind);
     let behind = kind.map(Kind::Backing).and_then(Followed::of).map(Followed::resource);
+    let mirrored = kind.and_then(|kind| backing_status(view, kind, name));
+    let mirrored = mirrored.as_ref().and_then(|it| ready(&it.observed.conditions));
+    match (mirrored, view.unmade.get(name)) {
+        (Some(ready), _) => conditions.mirrors(BACKING, ready),
+        (None, Some(why)) => conditions.fails(BACKING, "BackingChannelFailed", why),
+        (None, None) => conditions.is_unknown(BACKING, "BackingChannelUnknown", "it is being made"),
+    }
+    let backing = common(view, Kind::Channel, name, &[], &mut conditions)?;
     Some(ChannelStatus {
         backing,
         channel: behind.map(|behind| Reference {
@@ -90,9 +97,13 @@ fn common(
             }
         }
     }
-    conditions.holds(ADDRESSABLE);
+    if resource.is_some() {
+        conditions.holds(ADDRESSABLE);
+    } else {
+        conditions.fails(ADDRESSABLE, "NotAtWork", "nothing takes events there: it is not at work");
+    }
     if let Kind::Backing(_) = kind {
-        match view.referred.exists(&wanted::service(name)) {
+        match view.referred.leads_to(&wanted::service(name), &view.ingress_host) {
             Ok(()) => conditions.holds(SERVICE),
             Err(_) => match view.unmade.get(name) {
                 Some(why) => conditions.fails(SERVICE, "ChannelServiceFailed", why),
@@ -102,7 +113,7 @@ fn common(
     }
     let delivery = resource.and_then(|resource| resource.spec.delivery.as_ref());
     let sink = delivery.and_then(|delivery| delivery.dead_letter_sink.as_ref());
-    let dead_letter_sink = view.sink(sink, name, conditions);
+    let dead_letter_sink = view.sink(sink, name, refused.is_some(), conditions);
     policies(conditions);
     for problem in view.errors(kind, name) {
         let condition = condition_of(problem, stored);
@@ -121,11 +132,7 @@ fn common(
             conditions: std::mem::take(conditions).finish(),
             ..Observed::default()
         },
-        addressed: Addressed {
-            address: Some(address.clone()),
-            addresses: vec![address],
-            ..Addressed::default()
-        },
+        addressed: addressed(address, resource.is_some()),
         dead_letter_sink,
         subscribers: subscribers(view, name),
         ..BackingChannelStatus::default()
@@ -155,6 +162,6 @@ fn condition_of(problem: &Problem, stored: &[&'static str]) -> &'static str {
     if problem.field.starts_with("spec.delivery.deadLetterSink") {
         SINK_RESOLVED
     } else {
-        stored.first().copied().unwrap_or(ADDRESSABLE)
+        stored.first().copied().unwrap_or(BACKING)
     }
 }

@@ -13,9 +13,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::time::{self, Duration, Instant};
-use url::Url;
 
-use super::MANAGER;
+use super::{MANAGER, view::host_of};
 use crate::{
     cluster::{
         error::{in_words, is_not_found},
@@ -32,8 +31,11 @@ use crate::{
 /// How long one write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How soon what could not be made, or is not seen yet, is made again.
+/// How soon what is not seen yet is made again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How soon what could not be made is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Objects made before it is looked again.
 const MADE_MAX: usize = 64;
@@ -59,8 +61,7 @@ struct Missing {
 
 impl Maker {
     pub(super) fn new(client: Client, shared: Arc<Shared>, ingress_url: &str) -> Self {
-        let host = Url::parse(ingress_url).ok();
-        let ingress_host = host.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned();
+        let ingress_host = host_of(ingress_url);
         Self { client, shared, ingress_host, tried: HashMap::new(), unmade: BTreeMap::new() }
     }
 
@@ -125,13 +126,14 @@ impl Maker {
             let behind = kept.filter(|_| kind == Kind::Channel).map(Kind::Backing);
             let behind = behind.filter(|behind| !seen.contains_key(&(*behind, name.clone())));
             let service = wanted::service(name);
-            let has_service = shared.referred.exists(&service).is_ok();
+            let has_service = shared.referred.leads_to(&service, &self.ingress_host).is_ok();
             if behind.is_none() && has_service {
                 self.tried.remove(name);
                 self.unmade.remove(name);
                 continue;
             }
-            let is_soon = self.tried.get(name).is_some_and(|tried| now - *tried < AGAIN_AFTER);
+            let wait = if self.unmade.contains_key(name) { RETRY_AFTER } else { AGAIN_AFTER };
+            let is_soon = self.tried.get(name).is_some_and(|tried| now - *tried < wait);
             if is_soon || shared.referred.is_asked(&service) || all.len() >= MADE_MAX {
                 continue;
             }

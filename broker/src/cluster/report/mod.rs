@@ -51,6 +51,9 @@ pub(super) const MANAGER: &str = "catchment";
 /// How often it is looked whether something has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long what is wrong with a new object may be so for a moment only.
+const NEW_FOR: Duration = Duration::from_millis(500);
+
 /// Reports that are written before it is looked again.
 const WRITES_MAX: usize = 256;
 
@@ -108,6 +111,8 @@ pub struct Reporter {
     cleanup_timeout: Duration,
     told: HashMap<(Kind, Name), Told>,
     failed: HashMap<(Kind, Name), Failed>,
+    /// Whether something is not told yet because it may be so for a moment only.
+    is_early: bool,
     /// Generations whose warnings were told.
     warned: HashMap<(Kind, Name), i64>,
 }
@@ -150,6 +155,7 @@ impl Reporter {
             cleanup_timeout: settings.cleanup_timeout,
             told: HashMap::new(),
             failed: HashMap::new(),
+            is_early: false,
             warned: HashMap::new(),
         }
     }
@@ -160,7 +166,7 @@ impl Reporter {
         let leading = leads.subscribe();
         let candidate = Candidate::new(self.client.clone(), &self.namespace, &self.lease);
         let mut lease = JoinSet::new();
-        lease.spawn(candidate.run(leads, stop.clone()));
+        lease.spawn(candidate.run(leads, Arc::clone(&self.control.troubles), stop.clone()));
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
         let mut maker = Maker::new(client, shared, &self.ingress_url);
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
@@ -196,7 +202,8 @@ impl Reporter {
                 break;
             }
             // What was written is seen too: a look after it finds nothing to tell.
-            looked = is_all.then_some(now);
+            let is_early = std::mem::take(&mut self.is_early);
+            looked = (is_all && !is_early).then_some(now);
         }
         while lease.join_next().await.is_some() {}
     }
@@ -221,6 +228,7 @@ impl Reporter {
         let shared = Arc::clone(&self.shared);
         let seen = shared.seen.lock();
         let mut view = View::new(inventory, &seen, &shared.referred, &self.ingress_url, unmade);
+        view.unanswered = shared.unanswered();
         let now = Instant::now();
         let mut reports = Vec::new();
         // Hubs come before those who want their events in the order of kinds: these say how they are.
@@ -233,7 +241,14 @@ impl Reporter {
                 || told.is_some_and(|told| told.wanted == wanted && told.seen == seen.digest);
             let is_warned =
                 report.warnings.is_empty() || self.warned.get(&key) == Some(&seen.generation);
-            let waits = self.failed.get(&key).is_some_and(|failed| failed.again_at > now);
+            // What is applied together comes by several watches: a moment later it may be there.
+            let is_bad =
+                conditions::ready(&report.conditions).is_some_and(|it| it.status != "True");
+            let is_new = seen.since.is_some_and(|since| now - since < NEW_FOR);
+            let is_early = is_bad && is_new && !seen.has_status;
+            self.is_early |= is_early;
+            let waits =
+                is_early || self.failed.get(&key).is_some_and(|failed| failed.again_at > now);
             if (!is_told || !is_warned) && !waits && reports.len() < WRITES_MAX {
                 reports.push(report);
             }
@@ -303,12 +318,15 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
         Kind::Trigger => {
             let broker = seen.hub.as_ref()?;
             let of_broker = view.seen.get(&(Kind::Broker, broker.clone()));
-            if of_broker.is_some_and(|seen| seen.foreign_class.is_some())
-                || of_broker.is_none() && !may_claim
-            {
-                return None;
-            }
-            let status = trigger::status(view, name, broker)?;
+            let class = of_broker.and_then(|seen| seen.foreign_class.as_deref());
+            let status = match class {
+                None if of_broker.is_none() && !may_claim => return None,
+                None => trigger::status(view, name, broker)?,
+                Some(class) if may_claim && !OTHER_CLASSES.contains(&class) => {
+                    trigger::of_unknown_class(broker, class, seen.generation)
+                }
+                Some(_) => return None,
+            };
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }

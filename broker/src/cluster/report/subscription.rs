@@ -42,10 +42,15 @@ pub(super) fn status(view: &View<'_>, name: &Name, channel: &Name) -> Option<Sub
         }
         None => conditions.is_unknown(ADDED, "Resolving", "it is not at work yet"),
     }
-    match view.channels.get(channel) {
-        Some(ready) if ready.status == "True" => conditions.holds(CHANNEL),
-        Some(ready) => conditions.mirrors(CHANNEL, ready),
-        None => {
+    let why_not = state.and_then(|state| state.running.as_ref().err());
+    match (view.channels.get(channel), why_not) {
+        // There is one of that name, but not of the kind that is asked for.
+        (Some(_), Some(NotReady { reason: reason @ "ChannelReferenceFailed", message })) => {
+            conditions.fails(CHANNEL, reason, message);
+        }
+        (Some(ready), _) if ready.status == "True" => conditions.holds(CHANNEL),
+        (Some(ready), _) => conditions.mirrors(CHANNEL, ready),
+        (None, _) => {
             let message = format!("Channel {:?} does not exist", channel.name);
             conditions.fails(CHANNEL, "ChannelReferenceFailed", &message);
         }

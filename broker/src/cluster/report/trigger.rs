@@ -61,13 +61,21 @@ pub(super) fn status(view: &View<'_>, name: &Name, broker: &Name) -> Option<Trig
             }
             _ => (sink_of(resource.spec.delivery.as_ref()), name),
         };
-        status.dead_letter_sink = view.sink(sink.0.as_ref(), sink.1, &mut conditions);
+        status.dead_letter_sink =
+            view.sink(sink.0.as_ref(), sink.1, refused.is_some(), &mut conditions);
         depends(view, name, resource, &mut conditions);
     }
     match state.map(|state| (&state.running, &state.unresolved)) {
         Some((Ok(_), None)) => conditions.holds(SUBSCRIPTION),
         // What cannot be found is told of by the condition of what it is.
         Some((Ok(_), Some(_))) => conditions.holds(SUBSCRIPTION),
+        // It is there, and not at work: its own condition says why.
+        Some((Err(NotReady { reason: "BrokerDoesNotExist", .. }), _))
+            if view.brokers.contains_key(broker) =>
+        {
+            let message = format!("Broker {:?} is not at work", broker.name);
+            conditions.fails(SUBSCRIPTION, "BrokerNotReady", &message);
+        }
         Some((Err(NotReady { reason, message }), _)) => {
             if *reason == "SubscriberUnresolved" && !conditions.has_failed(SUBSCRIBER) {
                 conditions.fails(SUBSCRIBER, "Unable to get the Subscriber's URI", message);
@@ -88,6 +96,21 @@ pub(super) fn status(view: &View<'_>, name: &Name, broker: &Name) -> Option<Trig
         ..Observed::default()
     };
     Some(status)
+}
+
+/// What a cluster is told of a Trigger whose Broker nobody runs.
+pub(super) fn of_unknown_class(broker: &Name, class: &str, generation: i64) -> TriggerStatus {
+    let mut conditions = Conditions::default();
+    let message = format!("nobody runs brokers of class {class:?}, as {:?} is", broker.name);
+    conditions.fails(BROKER, "UnknownBrokerClass", &message);
+    conditions.is_unknown(SUBSCRIPTION, "BrokerNotReady", "its Broker is not run");
+    let mut status = TriggerStatus::default();
+    status.observed = Observed {
+        observed_generation: Some(generation),
+        conditions: conditions.finish(),
+        ..Observed::default()
+    };
+    status
 }
 
 /// What must be ready before the trigger is.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
@@ -11,6 +11,7 @@ use channel::{
     status::{Addressable, Condition},
 };
 use dispatcher::DeadLetterSinkStatus;
+use url::Url;
 
 use super::conditions::Conditions;
 use crate::{
@@ -30,6 +31,8 @@ pub(super) struct View<'a> {
     pub(super) referred: &'a Referred,
     /// What addresses of brokers begin with.
     pub(super) ingress_url: &'a str,
+    /// Where the Services of channels lead.
+    pub(super) ingress_host: String,
     problems: HashMap<&'a Path, Vec<&'a Problem>>,
     /// Whether each broker is ready, as far as this report has come.
     pub(super) brokers: BTreeMap<Name, Condition>,
@@ -37,6 +40,8 @@ pub(super) struct View<'a> {
     pub(super) channels: BTreeMap<Name, Condition>,
     /// The subscriptions of each channel.
     pub(super) subscriptions: BTreeMap<&'a Name, Vec<(&'a Name, &'a Seen)>>,
+    /// Config maps that nobody has told of yet.
+    pub(super) unanswered: BTreeSet<Name>,
     /// What could not be made for a channel, and why.
     pub(super) unmade: &'a BTreeMap<Name, String>,
     /// Whether something was looked for that is not known yet.
@@ -69,10 +74,12 @@ impl<'a> View<'a> {
             seen,
             referred,
             ingress_url,
+            ingress_host: host_of(ingress_url),
             problems,
             brokers: BTreeMap::new(),
             channels: BTreeMap::new(),
             subscriptions,
+            unanswered: BTreeSet::new(),
             unmade,
             is_waiting: Cell::new(false),
         }
@@ -128,13 +135,20 @@ impl<'a> View<'a> {
         format!("{}/{broker}", self.ingress_url)
     }
 
-    /// Resolves the dead letter sink of `owner`, and says so in `conditions`.
+    /// Resolves the dead letter sink of `owner`, and says so in `conditions`; not when what it says
+    /// now is refused.
     pub(super) fn sink(
         &self,
         sink: Option<&Destination>,
         owner: &Name,
+        is_refused: bool,
         conditions: &mut Conditions,
     ) -> DeadLetterSinkStatus {
+        if is_refused {
+            let message = "what the object says now is not used";
+            conditions.is_unknown(SINK_RESOLVED, "InvalidSpec", message);
+            return DeadLetterSinkStatus::default();
+        }
         let Some(sink) = sink else {
             let reason = "DeadLetterSinkNotConfigured";
             conditions.holds_because(SINK_RESOLVED, reason, "No dead letter sink is configured.");
@@ -157,6 +171,12 @@ impl<'a> View<'a> {
             }
         }
     }
+}
+
+/// The host of a URL.
+pub(super) fn host_of(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    url.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned()
 }
 
 /// Where a channel takes events: by the name of its Service.
