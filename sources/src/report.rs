@@ -122,7 +122,8 @@ impl Report {
         self.lag_millis.store(lag, Ordering::Relaxed);
     }
 
-    pub(crate) fn refused(&self, reason: &impl ToString) {
+    /// Counts an event or a request that will never be taken.
+    pub fn refused(&self, reason: &impl ToString) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let reason = Some(reason.to_string());
         *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = reason;

@@ -9,7 +9,7 @@ use std::{
 
 use channel::Name;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Config, ResourceExt as _,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use tokio::{
@@ -19,7 +19,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, sync::DropGuard, task::TaskTracker};
 
 use super::{
-    Error,
+    Error, ObjectWatches,
+    apiserver::Standings,
     kinds::{FOLLOWED, Followed},
     referred::{KindKey, Referred},
     seen::{AllSeen, Seen},
@@ -51,6 +52,8 @@ const APART: Duration = Duration::from_millis(100);
 pub(super) struct Shared {
     pub(super) seen: AllSeen,
     pub(super) referred: Arc<Referred>,
+    /// How the sources are that watch the cluster.
+    pub(super) standings: Standings,
 }
 
 /// A watch at work.
@@ -63,6 +66,7 @@ struct Following {
 
 /// A cluster, followed.
 pub struct Cluster {
+    config: Config,
     client: Client,
     namespace: String,
     shared: Arc<Shared>,
@@ -100,14 +104,15 @@ impl Cluster {
     /// When neither is there, or what they say cannot be used. A server that does not answer is no
     /// error here: it is asked until it does.
     pub async fn open(settings: &KubernetesSettings) -> Result<Self, Error> {
-        let config = kube::Config::infer().await;
+        let config = Config::infer().await;
         // Its text holds those of its causes.
         let config = config.map_err(|error| Error::NotConfigured(error.to_string()))?;
         let namespace = config.default_namespace.clone();
         tracing::info!(server = %config.cluster_url, %namespace, "following a cluster");
-        let client = Client::try_from(config).map_err(Error::Unusable)?;
+        let client = Client::try_from(config.clone()).map_err(Error::Unusable)?;
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let mut cluster = Self {
+            config,
             client,
             namespace,
             shared: Arc::default(),
@@ -134,6 +139,12 @@ impl Cluster {
             cluster.watch(Subject::Ours(followed.kind), Watched { api, called, only: None });
         }
         Ok(cluster)
+    }
+
+    /// What makes sources of its changes.
+    pub(crate) fn watches(&self) -> ObjectWatches {
+        let (config, client) = (self.config.clone(), self.client.clone());
+        ObjectWatches { config, client, shared: Arc::clone(&self.shared) }
     }
 
     /// The client of its API server.

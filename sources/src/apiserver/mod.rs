@@ -38,11 +38,26 @@ pub fn notes_of(name: &channel::Name) -> String {
     format!("{}/", key_of("apiserver", name))
 }
 
-/// Under which key a source notes how far it has followed `resource` in `namespace`.
-pub fn note_key(name: &channel::Name, resource: &ResourcePlan, namespace: Option<&str>) -> String {
+/// What the keys of the notes of a source about one of its resources begin with. One that is looked
+/// for elsewhere than before is another.
+pub fn notes_of_resource(
+    name: &channel::Name,
+    resource: &ResourcePlan,
+    namespaces: &Namespaces,
+) -> String {
+    let place = match namespaces {
+        Namespaces::Own => "own",
+        Namespaces::All => "*",
+        Namespaces::Labelled(selector) => selector,
+    };
     let selector = resource.selector.as_deref().unwrap_or_default();
-    let parts = [&*resource.api_version, &*resource.kind, selector, namespace.unwrap_or("*")];
-    format!("{}{}", notes_of(name), fingerprint(&parts, 8))
+    let parts = [&*resource.api_version, &*resource.kind, selector, place];
+    format!("{}{}/", notes_of(name), fingerprint(&parts, 8))
+}
+
+/// Under which of those keys it notes how far it is in `namespace`; without one, in all of them.
+pub fn note_key(of_resource: &str, namespace: Option<&str>) -> String {
+    format!("{of_resource}{}", fingerprint(&[namespace.unwrap_or_default()], 8))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub struct Known {
     pub uid: Box<str>,
     /// Its resource version.
     pub version: Box<str>,
+    /// Whether its changes are told of.
+    pub is_wanted: bool,
 }
 
 /// The objects of one watch.
@@ -55,9 +57,15 @@ impl Seen {
         }
     }
 
-    /// Notes that an object was told of as it is now.
-    pub fn note(&mut self, object: &Object) {
-        let known = Known { uid: (&*object.uid).into(), version: (&*object.version).into() };
+    /// What is known of an object.
+    pub fn get(&self, name: &Name) -> Option<&Known> {
+        self.objects.get(name)
+    }
+
+    /// Notes that an object was told of as it is now, if its changes are.
+    pub fn note(&mut self, object: &Object, is_wanted: bool) {
+        let (uid, version) = ((&*object.uid).into(), (&*object.version).into());
+        let known = Known { uid, version, is_wanted };
         self.objects.insert(object.name.clone(), known);
     }
 

@@ -161,9 +161,17 @@ pub struct ApiServerPlan {
 }
 
 impl ApiServerPlan {
+    /// Whether namespaces are found by their labels, so that they come and go.
+    pub fn is_labelled(&self) -> bool {
+        matches!(self.namespaces, Namespaces::Labelled(_))
+    }
+
     /// Reads a spec. Everything that is wrong in it is added to `problems`; the plan is there if
     /// nothing is.
-    pub fn new<F: Default>(spec: &ApiServerSourceSpec<F>, problems: &mut Vec<Invalid>) -> Option<Self> {
+    pub fn new<F: Default>(
+        spec: &ApiServerSourceSpec<F>,
+        problems: &mut Vec<Invalid>,
+    ) -> Option<Self> {
         let before = problems.len();
         let count = spec.resources.len();
         if count == 0 {

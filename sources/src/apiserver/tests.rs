@@ -144,11 +144,11 @@ fn only_those_of_an_owner_count() {
 fn what_changed_is_found_by_comparing() {
     let mut seen = Seen::default();
     assert_eq!(seen.compare(&object("a", "u1", "1")), Taken::Added);
-    seen.note(&object("a", "u1", "1"));
-    seen.note(&object("b", "u2", "2"));
+    seen.note(&object("a", "u1", "1"), true);
+    seen.note(&object("b", "u2", "2"), true);
     assert_eq!(seen.compare(&object("a", "u1", "1")), Taken::Same);
     assert_eq!(seen.compare(&object("a", "u1", "3")), Taken::Updated);
-    let known = Known { uid: "u1".into(), version: "1".into() };
+    let known = Known { uid: "u1".into(), version: "1".into(), is_wanted: true };
     assert_eq!(seen.compare(&object("a", "u9", "3")), Taken::Replaced(known.clone()));
     let gone = seen.missing(|name| name.name == "b");
     assert_eq!(gone, [(Name::new("shop", "a"), known)]);

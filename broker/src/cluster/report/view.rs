@@ -15,7 +15,7 @@ use dispatcher::DeadLetterSinkStatus;
 use super::conditions::Conditions;
 use crate::{
     addresses::Addresses as _,
-    cluster::{referred::Referred, seen::Seen},
+    cluster::{apiserver::Standings, feed::Shared, referred::Referred, seen::Seen},
     control::Inventory,
     manifest::{Kind, Problem, Severity, file_of, names_channel},
 };
@@ -28,6 +28,8 @@ pub(super) struct View<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) seen: &'a BTreeMap<(Kind, Name), Seen>,
     pub(super) referred: &'a Referred,
+    /// How the sources are that watch the cluster.
+    pub(super) standings: &'a Standings,
     /// What addresses of brokers begin with.
     pub(super) ingress_url: &'a str,
     problems: HashMap<&'a Path, Vec<&'a Problem>>,
@@ -47,7 +49,7 @@ impl<'a> View<'a> {
     pub(super) fn new(
         inventory: &'a Inventory,
         seen: &'a BTreeMap<(Kind, Name), Seen>,
-        referred: &'a Referred,
+        shared: &'a Shared,
         ingress_url: &'a str,
         unmade: &'a BTreeMap<Name, String>,
     ) -> Self {
@@ -67,7 +69,8 @@ impl<'a> View<'a> {
         Self {
             inventory,
             seen,
-            referred,
+            referred: &shared.referred,
+            standings: &shared.standings,
             ingress_url,
             problems,
             brokers: BTreeMap::new(),
