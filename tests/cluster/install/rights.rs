@@ -36,7 +36,7 @@ fn allowed() -> BTreeSet<Right> {
     allow(&READ, EVENTING, &["brokers", "triggers"]);
     allow(&READ, MESSAGING, &["channels", "subscriptions"]);
     allow(&READ, MESSAGING, &BACKING);
-    allow(&READ, SOURCES, &["pingsources", "githubsources"]);
+    allow(&READ, SOURCES, &["pingsources", "githubsources", "apiserversources"]);
     allow(&READ, OWN_SOURCES, &["webhooksources"]);
     allow(&READ, "", &["services", "configmaps"]);
     allow(&["get", "list"], "apiextensions.k8s.io", &["customresourcedefinitions"]);
@@ -44,7 +44,7 @@ fn allowed() -> BTreeSet<Right> {
         (EVENTING, &["brokers", "triggers"][..]),
         (MESSAGING, &["channels", "subscriptions"]),
         (MESSAGING, &BACKING),
-        (SOURCES, &["pingsources", "githubsources"]),
+        (SOURCES, &["pingsources", "githubsources", "apiserversources"]),
         (OWN_SOURCES, &["webhooksources"]),
     ] {
         for kind in kinds {
@@ -237,6 +237,8 @@ async fn an_api_server_refuses_the_accounts_everything_else() {
         "patch validatingadmissionpolicies.admissionregistration.k8s.io",
         "create validatingwebhookconfigurations.admissionregistration.k8s.io",
         "impersonate users",
+        "impersonate serviceaccounts -A",
+        "impersonate serviceaccounts -n catchment",
         "get leases.coordination.k8s.io/other -n catchment",
         "update leases.coordination.k8s.io/other -n catchment",
         "get leases.coordination.k8s.io/catchment -n default",
