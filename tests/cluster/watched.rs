@@ -88,9 +88,7 @@ fn events(subscriber: &Subscriber, source: &str) -> Vec<(Value, Value)> {
     let received = subscriber.received_at(&format!("/{source}"));
     let events = received.iter().map(|it| it.event.as_ref().expect("an event"));
     let data = |it: &harness::seen::Seen| serde_json::from_slice(it.data.as_ref().unwrap());
-    events
-        .map(|it| (serde_json::to_value(&it.attributes).unwrap(), data(it).unwrap()))
-        .collect()
+    events.map(|it| (serde_json::to_value(&it.attributes).unwrap(), data(it).unwrap())).collect()
 }
 
 fn ready(cluster: &Kubernetes, name: &str) -> impl Future<Output = (String, String)> {
@@ -175,11 +173,11 @@ async fn nothing_is_lost_or_repeated_while_something_is_away() {
     until_told(&subscriber, "refs", &expected).await;
     // The program stands still, and what happened meanwhile is forgotten by the cluster (410).
     program.freeze();
+    cluster.crash().await;
+    cluster.come_back().await;
     apply(&cluster, &(map("changes", "b") + &map("comes", "a")));
     kubectl(&cluster, "delete configmap goes");
     cluster.compact();
-    cluster.crash().await;
-    cluster.come_back().await;
     program.thaw();
     expected.extend(["update changes", "add comes", "delete goes"]);
     until_told_all(&subscriber, "refs", &expected).await;
@@ -202,6 +200,8 @@ async fn nothing_is_lost_or_repeated_while_something_is_away() {
     apply(&cluster, &(map("changes", "d") + &map("last", "a")));
     kubectl(&cluster, "delete configmap new");
     cluster.compact();
+    cluster.crash().await;
+    cluster.come_back().await;
     program.start_again().await;
     apply(&cluster, &map("end", "a"));
     expected.extend(["update changes", "add last", "add end"]);
@@ -225,7 +225,11 @@ async fn what_cannot_be_watched_is_a_condition_and_the_others_go_on() {
         &subscriber,
         ", serviceAccountName: reader, resources: [{apiVersion: v1, kind: Pod}]",
     );
-    objects += &source("labelled", &subscriber, ", serviceAccountName: reader, namespaceSelector: {matchLabels: {a: b}}");
+    objects += &source(
+        "labelled",
+        &subscriber,
+        ", serviceAccountName: reader, namespaceSelector: {matchLabels: {a: b}}",
+    );
     apply(&cluster, &objects);
     let _program = join(&cluster).await;
     ready(&cluster, "refs").await;
@@ -262,11 +266,14 @@ async fn namespaces_are_found_by_their_labels() {
     let subscriber = Subscriber::start().await;
     let component = crate::root().join("deploy/kubernetes/components/api-server-sources");
     kubectl(&cluster, &format!("apply -f {}", component.join("rights.yaml").display()));
-    // By all rights that there are: a namespace that comes has no bindings yet.
+    // In every namespace: one that comes has no bindings yet.
     let binding = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: reader}\n---\n\
+                   apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+                   metadata: {name: reader}\n\
+                   rules: [{apiGroups: [''], resources: [configmaps], verbs: [list, watch]}]\n---\n\
                    apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n\
                    metadata: {name: reader}\n\
-                   roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}\n\
+                   roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: reader}\n\
                    subjects: [{kind: ServiceAccount, name: reader, namespace: default}]\n---\n";
     let mut objects = binding.to_owned();
     let labelled = ", serviceAccountName: reader, namespaceSelector: {matchLabels: {team: a}}";

@@ -19,8 +19,8 @@ const FILTERS_MAX: usize = 1024;
 /// Longest `mode`.
 const MODE_LENGTH_MAX: usize = 16;
 
-/// `spec` of a `sources.knative.dev/v1` ApiServerSource. `F` is a filter of events: those are the
-/// business of whoever compiles them.
+/// `spec` of a `sources.knative.dev/v1` ApiServerSource.
+// Filters are of a type that whoever compiles them chooses: this crate knows none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = RULES))]
