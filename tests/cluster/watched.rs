@@ -111,6 +111,8 @@ async fn changes_are_told_in_both_modes() {
     );
     apply(&cluster, &objects);
     let _program = join(&cluster).await;
+    // One of several tells.
+    let _other = join(&cluster).await;
     ready(&cluster, "refs").await;
     ready(&cluster, "wholes").await;
     apply(&cluster, &map("till", "a"));
@@ -125,6 +127,7 @@ async fn changes_are_told_in_both_modes() {
     until_told(&subscriber, "wholes", &["add till", "delete till", "add till", "delete till"])
         .await;
 
+    assert_eq!(subscriber.received_at("/refs").len(), all.len(), "none came twice");
     let (attributes, data) = events(&subscriber, "refs").swap_remove(0);
     let object = get(&cluster, "apiserversource refs");
     for (name, value) in [
@@ -181,6 +184,7 @@ async fn nothing_is_lost_or_repeated_while_something_is_away() {
     program.thaw();
     expected.extend(["update changes", "add comes", "delete goes"]);
     until_told_all(&subscriber, "refs", &expected).await;
+    assert_eq!(subscriber.received_at("/refs").len(), expected.len(), "none came twice");
     // The program is killed and starts again: it goes on from what it has noted.
     apply(&cluster, &map("till", "c"));
     expected.push("update till");

@@ -156,6 +156,25 @@ fn roles_are_bound_to_the_program_alone() {
     }
 }
 
+#[test]
+fn a_component_lets_the_program_act_as_service_accounts_and_nothing_else() {
+    let folder = crate::root().join("deploy/kubernetes/components/api-server-sources");
+    let text = std::fs::read_to_string(folder.join("rights.yaml")).unwrap();
+    let objects = super::objects(&text);
+    let expected = [
+        right("impersonate", "", "serviceaccounts"),
+        right("list", "", "namespaces"),
+        right("watch", "", "namespaces"),
+    ];
+    let role = find(&objects, "ClusterRole", "catchment-api-server-sources");
+    assert_eq!(rights(role), expected.into());
+    let binding = find(&objects, "ClusterRoleBinding", "catchment-api-server-sources");
+    let program =
+        json!([{"kind": "ServiceAccount", "name": "catchment", "namespace": "catchment"}]);
+    assert_eq!(binding["subjects"], program);
+    assert_eq!(objects.len(), 2);
+}
+
 /// Whether the API server lets `account` do what `asked` says, in words of `kubectl auth can-i`.
 fn can(cluster: &Kubernetes, account: &str, asked: &str) -> bool {
     let account = format!("--as={account}");

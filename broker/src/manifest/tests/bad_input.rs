@@ -375,3 +375,16 @@ fn a_brokers_delivery_is_checked_as_well() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("7:19: spec.delivery.backoffDelay: "), "{told:?}");
 }
+
+#[test]
+fn what_only_a_cluster_has_is_refused_in_a_file() {
+    check(
+        "apiVersion: sources.knative.dev/v1\nkind: ApiServerSource\nmetadata: {name: a}\nspec:\n  \
+         resources: [{apiVersion: v1, kind: Pod}]\n  filters: [{exact: {}}]\n  sink: {uri: 'http://a'}\n",
+        &[
+            "2:7: kind: ApiServerSource runs only in a cluster: apply it there, and \
+             `catchment serve --kubernetes` runs it; here use a WebhookSource, or `catchment send`",
+            "6:21: spec.filters[0].exact: must name at least one attribute",
+        ],
+    );
+}
