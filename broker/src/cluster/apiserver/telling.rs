@@ -50,7 +50,9 @@ impl Telling {
                 if then.zip(now).is_some_and(|(then, now)| now <= then) {
                     return None;
                 }
-                let is_new = object.created().is_none_or(|created| created >= noted.time);
+                // An API server says it in whole seconds.
+                let since = noted.time.as_second();
+                let is_new = object.created().is_none_or(|created| created.as_second() >= since);
                 Some(if is_new { Verb::Add } else { Verb::Update })
             }
         }
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn of_what_is_not_known_only_that_is_told_which_changed_since() {
-        let time = "2026-01-01T00:00:00Z".parse().unwrap();
+        let time = "2026-01-01T00:00:00.7Z".parse().unwrap();
         let since = Telling::Since(Noted { version: "9".to_owned(), time });
         let told = |version: &str, created: &str| {
             let json = json!({"metadata": {
@@ -83,6 +85,6 @@ mod tests {
         };
         assert_eq!(told("9", "2025-01-01T00:00:00Z"), None);
         assert_eq!(told("10", "2025-01-01T00:00:00Z"), Some(Verb::Update));
-        assert_eq!(told("10", "2026-01-02T00:00:00Z"), Some(Verb::Add));
+        assert_eq!(told("10", "2026-01-01T00:00:00Z"), Some(Verb::Add));
     }
 }
