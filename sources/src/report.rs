@@ -67,6 +67,7 @@ pub struct Report {
     phase: Mutex<Phase>,
     last_event: AtomicI64,
     last_refusal: Mutex<Option<String>>,
+    trouble: Mutex<Option<String>>,
     made: AtomicU64,
     refused: AtomicU64,
     retried: AtomicU64,
@@ -105,6 +106,16 @@ impl Report {
     /// Why the last event or request that was refused was refused.
     pub fn last_refusal(&self) -> Option<String> {
         self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What keeps a source that runs from doing all that it should.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what keeps it from that; `None` when nothing does any more.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

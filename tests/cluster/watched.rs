@@ -235,7 +235,7 @@ async fn what_cannot_be_watched_is_a_condition_and_the_others_go_on() {
         ", serviceAccountName: reader, namespaceSelector: {matchLabels: {a: b}}",
     );
     apply(&cluster, &objects);
-    let _program = join(&cluster).await;
+    let program = join(&cluster).await;
     ready(&cluster, "refs").await;
     let fails = |name: &str, kind: &'static str| {
         let what = format!("apiserversource {name}");
@@ -253,6 +253,11 @@ async fn what_cannot_be_watched_is_a_condition_and_the_others_go_on() {
     assert!(message.contains(r#"cannot list resource "pods""#), "{message}");
     let (_, message) = fails("labelled", "SufficientPermissions").await;
     assert!(message.starts_with("cannot list and watch namespaces"), "{message}");
+    let sources = program.admin().get("/api/v1/sources").await.json();
+    let items = sources["items"].as_array().unwrap();
+    let of = |name: &str| items.iter().find(|it| it["name"] == name).unwrap();
+    assert_eq!((&of("pods")["ready"], &of("refs")["ready"]), (&false.into(), &true.into()));
+    assert!(of("pods")["failure"].as_str().unwrap().starts_with("cannot list pods"), "{sources}");
     apply(&cluster, &map("till", "a"));
     until_told(&subscriber, "refs", &["add till"]).await;
     until_told(&subscriber, "kind", &["add till"]).await;

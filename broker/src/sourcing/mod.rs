@@ -72,6 +72,11 @@ pub struct SourceState {
 }
 
 impl SourceState {
+    /// What keeps it from doing all that it should, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        self.failure().or_else(|| self.report.as_ref()?.trouble())
+    }
+
     /// Why it is being started again, if it is.
     pub fn failure(&self) -> Option<String> {
         match self.report.as_ref()?.phase() {

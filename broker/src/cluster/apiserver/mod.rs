@@ -100,6 +100,7 @@ impl Source for ApiServerSource {
                 }
                 let led = this.lead(&context).await;
                 this.standings().end(&this.name);
+                context.report.set_trouble(None);
                 if led? {
                     break;
                 }
@@ -125,8 +126,10 @@ impl ApiServerSource {
     }
 
     /// Changes how the source is said to be.
-    fn say(&self, change: impl FnOnce(&mut Standing)) {
+    fn say(&self, context: &Context, change: impl FnOnce(&mut Standing)) {
         if self.standings().change(&self.name, change) {
+            let standing = self.standings().get(&self.name);
+            context.report.set_trouble(standing.and_then(|standing| standing.trouble()));
             self.watches.shared.seen.change();
         }
     }
@@ -163,7 +166,7 @@ impl ApiServerSource {
                 self.forget(context, &key).await;
             }
         }
-        self.say(|standing| *standing = Standing::default());
+        self.say(context, |standing| *standing = Standing::default());
         let mut work: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut places: BTreeMap<String, Place> = BTreeMap::new();
         let mut members = members(&self.watches.client, &self.plan.namespaces);
@@ -201,7 +204,7 @@ impl ApiServerSource {
                     places.insert(name.clone(), Place { leave });
                 }
                 is_begun = true;
-                self.say(|standing| {
+                self.say(context, |standing| {
                     standing.namespaces = places.keys().cloned().collect();
                     let is_full = wanted.len() > places.len();
                     let why = format!("more than {NAMESPACES_MAX} namespaces have the labels of spec.namespaceSelector");
@@ -217,7 +220,7 @@ impl ApiServerSource {
                 Some(()) = work.next(), if !work.is_empty() => {}
                 told = members.next() => match told {
                     Members::Are(names) => wanted = Some(names),
-                    Members::Unknown(trouble) => self.say(|standing| {
+                    Members::Unknown(trouble) => self.say(context, |standing| {
                         standing.watches.insert(NAMESPACES.to_owned(), Some(Err(trouble)));
                     }),
                 },

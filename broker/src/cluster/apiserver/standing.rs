@@ -46,6 +46,14 @@ pub(in crate::cluster) struct Standing {
     pub(in crate::cluster) watches: BTreeMap<String, Option<Result<(), Trouble>>>,
 }
 
+impl Standing {
+    /// The first of what is wrong, in words.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let mut states = self.watches.values().flatten();
+        states.find_map(|state| state.as_ref().err()).map(|trouble| trouble.why.clone())
+    }
+}
+
 /// How the watches of all of them are.
 #[derive(Debug, Default)]
 pub(in crate::cluster) struct Standings {

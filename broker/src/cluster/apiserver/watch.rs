@@ -155,7 +155,8 @@ impl<'a> ObjectWatch<'a> {
     }
 
     fn say(&self, state: Option<Result<(), Trouble>>) {
-        self.source.say(|standing| drop(standing.watches.insert(self.about.clone(), state)));
+        self.source
+            .say(self.context, |standing| drop(standing.watches.insert(self.about.clone(), state)));
     }
 
     /// Tells what went with its namespace, and forgets the rest.
@@ -177,7 +178,7 @@ impl<'a> ObjectWatch<'a> {
         if !stop.is_cancelled() {
             self.source.forget(self.context, &self.key).await;
         }
-        self.source.say(|standing| drop(standing.watches.remove(&about)));
+        self.source.say(self.context, |standing| drop(standing.watches.remove(&about)));
     }
 
     async fn follow(&mut self, is_late: bool) -> Result<Infallible, End> {
@@ -318,7 +319,10 @@ impl<'a> ObjectWatch<'a> {
                 next = time::timeout(SILENCE_MAX, stream.next()) => next,
             };
             // One that is silent for too long, and one that has run out, are begun anew.
-            let Ok(Some(event)) = next else { return Ok(()) };
+            let Ok(Some(event)) = next else {
+                self.failures = 0;
+                return Ok(());
+            };
             let event = event.map_err(|error| End::Trouble(Trouble::of(&doing, &error)))?;
             self.failures = 0;
             let version = match event {

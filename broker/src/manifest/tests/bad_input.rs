@@ -384,7 +384,7 @@ fn what_only_a_cluster_has_is_refused_in_a_file() {
         &[
             "2:7: kind: ApiServerSource runs only in a cluster: apply it there, and \
              `catchment serve --kubernetes` runs it; here use a WebhookSource, or `catchment send`",
-            "6:21: spec.filters[0].exact: must name at least one attribute",
+            "6:14: spec.filters[0].exact: must name at least one attribute",
         ],
     );
 }
