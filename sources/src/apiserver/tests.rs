@@ -1,3 +1,5 @@
+//! What specs, selectors, events and comparisons of an ApiServerSource say.
+
 use channel::{Attributes as _, Name};
 use serde_json::{Value, json};
 
