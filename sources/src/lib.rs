@@ -22,13 +22,15 @@
 //! | a schedule's length | [`ping::SCHEDULE_LENGTH_MAX`] | [`channel::Invalid`] |
 //! | a ping's data | [`ping::DATA_BYTES_MAX`] | [`channel::Invalid`] |
 //! | bodies, JSON and remembered ids of webhooks | [`webhook`] | [`webhook::Refused`], or the oldest is forgotten |
+//! | kinds of objects that one source follows | [`apiserver::RESOURCES_MAX`] | [`channel::Invalid`] |
 //! | wait between attempts, and between restarts | [`Backoff`] | – |
 //!
 //! # Reading order
 //!
 //! `source` (the contract), `supervisor`, `notes` (what outlives a restart), `spec` (what all specs
-//! share), [`status`], then [`ping`], [`webhook`] and [`github`].
+//! share), [`status`], then [`ping`], [`webhook`], [`github`] and [`apiserver`].
 
+pub mod apiserver;
 mod backoff;
 pub mod github;
 mod notes;
@@ -42,6 +44,7 @@ mod supervisor;
 mod testing;
 pub mod webhook;
 
+pub use apiserver::{ApiServerPlan, ApiServerSourceSpec};
 pub use backoff::Backoff;
 pub use github::{GitHubPlan, GitHubSourceSpec};
 pub use notes::{Notes, NotesError};

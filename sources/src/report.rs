@@ -67,6 +67,7 @@ pub struct Report {
     phase: Mutex<Phase>,
     last_event: AtomicI64,
     last_refusal: Mutex<Option<String>>,
+    trouble: Mutex<Option<String>>,
     made: AtomicU64,
     refused: AtomicU64,
     retried: AtomicU64,
@@ -107,6 +108,16 @@ impl Report {
         self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What keeps a source that runs from doing all that it should.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what keeps it from that; `None` when nothing does any more.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
     pub(crate) fn enter(&self, phase: Phase) {
         if matches!(phase, Phase::Failed { .. }) {
             self.restarts.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +133,8 @@ impl Report {
         self.lag_millis.store(lag, Ordering::Relaxed);
     }
 
-    pub(crate) fn refused(&self, reason: &impl ToString) {
+    /// Counts an event or a request that will never be taken.
+    pub fn refused(&self, reason: &impl ToString) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let reason = Some(reason.to_string());
         *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = reason;

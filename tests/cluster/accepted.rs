@@ -18,7 +18,11 @@ async fn objects_in_the_forms_of_knative_are_accepted() {
 async fn the_examples_of_the_program_are_accepted() {
     let Some(cluster) = cluster("the examples").await else { return };
     let folder = root().join("deploy/examples").display().to_string();
-    let apply = || cluster.kubectl(&["apply", "--dry-run=server", "-R", "-f", &folder], "");
+    let of_cluster = root().join("deploy/kubernetes/examples").display().to_string();
+    let apply = || {
+        let folders = ["apply", "--dry-run=server", "-R", "-f", &folder, "-f", &of_cluster];
+        cluster.kubectl(&folders, "")
+    };
     // Each example has a namespace of its own, which a dry run does not make.
     for line in apply().stderr.lines() {
         let name = line.split_once("namespaces \"").and_then(|(_, rest)| rest.split_once('"'));

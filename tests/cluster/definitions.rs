@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::cluster;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
+    "apiserversources.sources.knative.dev",
     "brokers.eventing.knative.dev",
     "channels.messaging.knative.dev",
     "diskchannels.messaging.knative.dev",
@@ -88,7 +89,7 @@ async fn short_names_and_categories_are_those_of_knative() {
         assert!(is_there, "{plural} in\n{table}");
     }
     let count = |category: &str| resources(&["--categories", category]).lines().count();
-    assert_eq!((count("knative"), count("eventing"), count("sources")), (11, 3, 3));
+    assert_eq!((count("knative"), count("eventing"), count("sources")), (12, 3, 4));
     assert_eq!((count("messaging"), count("channel")), (6, 5));
 }
 

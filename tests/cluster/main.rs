@@ -24,6 +24,7 @@ mod refused;
 mod reported;
 mod scale;
 mod sources;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use crate::cluster;
 fn object(kind: &str, spec: &str) -> String {
     let version = match kind {
         "Broker" | "Trigger" => "eventing.knative.dev/v1",
+        "ApiServerSource" => "sources.knative.dev/v1",
         "KafkaChannel" => "messaging.knative.dev/v1beta1",
         "NatsJetStreamChannel" => "messaging.knative.dev/v1alpha1",
         _ => "messaging.knative.dev/v1",
@@ -279,4 +280,31 @@ async fn fields_that_are_not_there() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn sources_of_changes_that_say_too_little() {
+    const POD: &str = "{apiVersion: v1, kind: Pod}";
+    let with = |more: &str| format!("{{sink: {{uri: 'http://a'}}, {more}}}");
+    let selector = |one: &str| {
+        with(&format!(
+            "resources: [{{apiVersion: v1, kind: Pod, selector: {{matchExpressions: [{one}]}}}}]"
+        ))
+    };
+    let cases = [
+        (format!("{{resources: [{POD}]}}"), "expected at least one, got none: spec.sink.ref"),
+        (with("mode: Reference"), "missing field(s): spec.resources"),
+        (with("resources: [{apiVersion: v1}]"), "missing field(s): kind"),
+        (with(&format!("mode: Ref, resources: [{POD}]")), "must be Reference or Resource"),
+        (with(&format!("owner: {{kind: A}}, resources: [{POD}]")), "missing field(s): apiVersion"),
+        (selector("{key: a, operator: in}"), "operator: must be In, NotIn, Exists or DoesNotExist"),
+        (selector("{key: a, operator: In}"), "values: must not be empty for In and NotIn"),
+        (
+            with(&format!("filters: [{{}}], resources: [{POD}]")),
+            "no dialect found, set one of all, any",
+        ),
+    ];
+    for (spec, rule) in &cases {
+        check("what watches too little", &[("ApiServerSource", spec, &[rule])]).await;
+    }
 }

@@ -3,13 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use channel::Name;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Config, ResourceExt as _,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use tokio::{
@@ -19,10 +19,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, sync::DropGuard, task::TaskTracker};
 
 use super::{
-    Error,
+    Error, ObjectWatches,
     kinds::{FOLLOWED, Followed},
     referred::{KindKey, Referred},
-    seen::{AllSeen, Seen},
+    seen::Seen,
+    shared::Shared,
     subject::{Subject, discover},
     troubles::Troubles,
     wanted,
@@ -46,30 +47,6 @@ const CONFIG_MAPS_MAX: usize = 256;
 /// The least time between two snapshots: a flood of changes is told in few.
 const APART: Duration = Duration::from_millis(100);
 
-/// What is shared with whoever reports.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) seen: AllSeen,
-    pub(super) referred: Arc<Referred>,
-    /// Config maps that nobody has told of yet.
-    unanswered: Mutex<BTreeSet<Name>>,
-}
-
-impl Shared {
-    /// Config maps that nobody has told of yet.
-    pub(super) fn unanswered(&self) -> BTreeSet<Name> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_unanswered(&self, name: &Name, is_so: bool) {
-        let mut all = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = if is_so { all.insert(name.clone()) } else { all.remove(name) };
-        if is_news {
-            self.seen.change();
-        }
-    }
-}
-
 /// A watch at work.
 #[derive(Debug)]
 struct Following {
@@ -80,6 +57,7 @@ struct Following {
 
 /// A cluster, followed.
 pub struct Cluster {
+    config: Config,
     client: Client,
     namespace: String,
     shared: Arc<Shared>,
@@ -120,14 +98,15 @@ impl Cluster {
     /// When neither is there, or what they say cannot be used. A server that does not answer is no
     /// error here: it is asked until it does.
     pub async fn open(settings: &KubernetesSettings) -> Result<Self, Error> {
-        let config = kube::Config::infer().await;
+        let config = Config::infer().await;
         // Its text holds those of its causes.
         let config = config.map_err(|error| Error::NotConfigured(error.to_string()))?;
         let namespace = config.default_namespace.clone();
         tracing::info!(server = %config.cluster_url, %namespace, "following a cluster");
-        let client = Client::try_from(config).map_err(Error::Unusable)?;
+        let client = Client::try_from(config.clone()).map_err(Error::Unusable)?;
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let mut cluster = Self {
+            config,
             client,
             namespace,
             shared: Arc::default(),
@@ -157,6 +136,12 @@ impl Cluster {
             cluster.watch(Subject::Ours(followed.kind), Watched { api, kind, called, only: None });
         }
         Ok(cluster)
+    }
+
+    /// What makes sources of its changes.
+    pub(crate) fn watches(&self) -> ObjectWatches {
+        let (config, client) = (self.config.clone(), self.client.clone());
+        ObjectWatches { config, client, shared: Arc::clone(&self.shared) }
     }
 
     /// The client of its API server.

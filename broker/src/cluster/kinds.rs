@@ -30,6 +30,7 @@ pub(super) const FOLLOWED: &[Followed] = &[
     followed(Kind::Source(SourceKind::Ping), "pingsources"),
     followed(Kind::Source(SourceKind::GitHub), "githubsources"),
     followed(Kind::Source(SourceKind::Webhook), "webhooksources"),
+    followed(Kind::Source(SourceKind::ApiServer), "apiserversources"),
 ];
 
 const fn followed(kind: Kind, plural: &'static str) -> Followed {

@@ -5,7 +5,8 @@
 //! `error`; `loose` (an object whose parts are read one by one), `watch` (one kind, listed and watched, as a stream of changes), `kinds` (which kinds are
 //! ours), `seen` (what the cluster says of our objects beside what they want), `referred` (where
 //! references lead), `wanted` (which objects are referred to), `subject` (what each watch is about), `feed` (all of them together, as
-//! snapshots), `troubles` (what of it fails for now); `lease` (who may write), `report` (what is written).
+//! snapshots), `troubles` (what of it fails for now); `lease` (who may write), `report` (what is written);
+//! `apiserver` (sources of what happens in the cluster).
 //!
 //! # Promises
 //!
@@ -23,6 +24,7 @@
 //! | config maps that brokers may name | 256 | the same |
 //! | writes at a time | 16 | the others wait |
 
+mod apiserver;
 mod error;
 mod feed;
 mod kinds;
@@ -31,11 +33,13 @@ mod loose;
 mod referred;
 mod report;
 mod seen;
+mod shared;
 mod subject;
 mod troubles;
 mod wanted;
 mod watch;
 
+pub(crate) use apiserver::{ObjectWatches, attributes as watch_attributes};
 pub use error::Error;
 pub use feed::Cluster;
 pub use report::Reporter;

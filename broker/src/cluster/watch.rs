@@ -225,7 +225,7 @@ fn failed(called: &str, error: &watcher::Error) -> Change {
 
 /// The waits after failures in a row.
 #[derive(Debug, Default)]
-struct Waits {
+pub(super) struct Waits {
     failures: u32,
     last: Option<Instant>,
 }

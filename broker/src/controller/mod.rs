@@ -30,6 +30,7 @@ use tokio_util::{
 
 use crate::{
     channels::{OpenChannel, Opener},
+    cluster::ObjectWatches,
     config::Settings,
     control::{Control, HubState, Inventory, NotReady, PausedBy, TriggerState},
     ingress::{Admission, Gates},
@@ -129,6 +130,11 @@ impl Controller {
             ended: Vec::new(),
             followers: TaskTracker::new(),
         }
+    }
+
+    /// Lets sources of a cluster's changes watch it by `watches`; without, they say that they cannot.
+    pub(crate) fn watch_by(&mut self, watches: ObjectWatches) {
+        self.sources.watch_by(watches);
     }
 
     /// Makes what runs what `snapshot` says. When it returns, new events go by the new resources;

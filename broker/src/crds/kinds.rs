@@ -1,11 +1,15 @@
 //! The kinds that have a definition: names, versions, columns, labels, as Knative has them.
 
-use ::sources::{GitHubSourceSpec, PingSourceSpec, WebhookSourceSpec, status::SourceStatus};
+use ::sources::{
+    GitHubSourceSpec, PingSourceSpec, WebhookSourceSpec, apiserver::ApiServerSourceStatus,
+    status::SourceStatus,
+};
 use dispatcher::{SubscriptionSpec, SubscriptionStatus, TriggerSpec, TriggerStatus};
 use schemars::Schema;
 use serde::Serialize;
 
 use super::schema::of;
+use crate::manifest::ApiServerSourceSpec;
 use crate::spec::{
     BackingChannelStatus, BrokerSpec, BrokerStatus, ChannelSpec, ChannelStatus, DiskChannelSpec,
     InMemoryChannelSpec, KafkaChannelSpec, NatsChannelSpec,
@@ -231,6 +235,22 @@ pub const CRDS: &[Crd] = &[
         versions: &["v1alpha1"],
         event_types: &[("dev.catchment.sources.webhook", "a request whose sender says no type")],
         spec: of::<WebhookSourceSpec>,
+        ..SOURCE
+    },
+    Crd {
+        kind: "ApiServerSource",
+        description: "Makes events of changes of a cluster's objects.",
+        plural: "apiserversources",
+        event_types: &[
+            ("dev.knative.apiserver.resource.add", "an object is new; the event holds it"),
+            ("dev.knative.apiserver.resource.update", "an object has changed; the event holds it"),
+            ("dev.knative.apiserver.resource.delete", "an object is gone; the event holds it"),
+            ("dev.knative.apiserver.ref.add", "an object is new; the event names it"),
+            ("dev.knative.apiserver.ref.update", "an object has changed; the event names it"),
+            ("dev.knative.apiserver.ref.delete", "an object is gone; the event names it"),
+        ],
+        spec: of::<ApiServerSourceSpec>,
+        status: of::<ApiServerSourceStatus>,
         ..SOURCE
     },
 ];

@@ -196,6 +196,7 @@ impl<'a> Reader<'a> {
             SourceKind::Ping => SourceSpec::Ping(self.part("spec", None)?),
             SourceKind::GitHub => SourceSpec::GitHub(self.part("spec", None)?),
             SourceKind::Webhook => SourceSpec::Webhook(self.part("spec", None)?),
+            SourceKind::ApiServer => SourceSpec::ApiServer(self.part("spec", None)?),
         };
         let mut invalid = Vec::new();
         let unnamed = Name::new("default", "");

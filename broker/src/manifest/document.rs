@@ -231,6 +231,7 @@ impl File<'_> {
         let metadata = reader.metadata();
         let body = reader.body(kind, metadata.as_ref());
         let mut wrong = reader.into_findings();
+        wrong.extend(without_cluster(node, path, kind));
         // Where the rest could not be read for it, it is what is wrong.
         let is_read = body.is_some();
         for finding in wrong.iter_mut().filter(|it| is_read && it.is_unknown_field) {
@@ -270,6 +271,18 @@ impl File<'_> {
         });
         self.content.problems.extend(problems);
     }
+}
+
+/// What a file may not ask for.
+fn without_cluster(node: &Node, path: &str, kind: Kind) -> Option<Finding> {
+    let is_file = node.at != Position::NONE;
+    let needs_cluster = matches!(kind, Kind::Source(source) if source.needs_cluster());
+    let message = format!(
+        "{} runs only in a cluster: apply it there, and `catchment serve --kubernetes` runs it; here use a WebhookSource, or `catchment send`",
+        kind.as_str()
+    );
+    let finding = || Finding::new(node.locate("kind"), join(path, "kind"), message);
+    (is_file && needs_cluster).then(finding)
 }
 
 /// Where the fields are in a file; an object of a cluster has no places.

@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Broker,
         Self::Trigger,
         Self::Channel,
@@ -43,6 +43,7 @@ impl Kind {
         Self::Source(SourceKind::Ping),
         Self::Source(SourceKind::GitHub),
         Self::Source(SourceKind::Webhook),
+        Self::Source(SourceKind::ApiServer),
         Self::ConfigMap,
         Self::Secret,
     ];
@@ -109,7 +110,6 @@ pub(super) const MESSAGING: &str = "messaging.knative.dev/";
 
 /// Kinds of Knative Eventing that are not read by this build.
 const LATER: &[&str] = &[
-    "ApiServerSource",
     "ContainerSource",
     "EventPolicy",
     "EventTransform",

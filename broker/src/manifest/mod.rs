@@ -56,7 +56,7 @@ pub(crate) use objects::{Objects, file_of};
 pub(crate) use problem::nearest;
 pub use problem::{Position, Problem, Severity};
 pub use resource::{ConfigMap, Origin, Resource, Resources, Secret};
-pub use source::{SourceKind, SourceSpec};
+pub use source::{ApiServerSourceSpec, SourceKind, SourceSpec};
 pub use state::{Snapshot, Standing};
 pub(crate) use subscription::channel_of;
 pub(crate) use trigger::broker_of;

@@ -2,9 +2,10 @@
 
 use ::channel::{Destination, Invalid, Name};
 use ::sources::{
-    GitHubPlan, GitHubSourceSpec, PingSourceSpec, Secret, SecretKeyRef, SecretSpec, WebhookPlan,
-    WebhookSourceSpec, github, ping, webhook,
+    ApiServerPlan, GitHubPlan, GitHubSourceSpec, PingSourceSpec, Secret, SecretKeyRef, SecretSpec,
+    WebhookPlan, WebhookSourceSpec, apiserver, github, ping, webhook,
 };
+use dispatcher::{Filter, FilterSpec};
 
 use super::{
     channel::names_channel,
@@ -24,11 +25,16 @@ pub enum SourceKind {
     GitHub,
     /// `sources.catchment.dev/v1alpha1` WebhookSource.
     Webhook,
+    /// `sources.knative.dev/v1` ApiServerSource.
+    ApiServer,
 }
+
+/// `spec` of an ApiServerSource, whose filters are those of Triggers.
+pub type ApiServerSourceSpec = ::sources::ApiServerSourceSpec<FilterSpec>;
 
 impl SourceKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ping, Self::GitHub, Self::Webhook];
+    pub const ALL: [Self; 4] = [Self::Ping, Self::GitHub, Self::Webhook, Self::ApiServer];
 
     /// The kind as written in a manifest.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +42,7 @@ impl SourceKind {
             Self::Ping => ping::KIND,
             Self::GitHub => github::KIND,
             Self::Webhook => webhook::KIND,
+            Self::ApiServer => apiserver::KIND,
         }
     }
 
@@ -43,9 +50,15 @@ impl SourceKind {
     pub(super) fn api_versions(self) -> &'static [&'static str] {
         match self {
             Self::Ping => &["sources.knative.dev/v1", "sources.knative.dev/v1beta2"],
+            Self::ApiServer => &["sources.knative.dev/v1"],
             Self::GitHub => &["sources.knative.dev/v1alpha1"],
             Self::Webhook => &["sources.catchment.dev/v1alpha1"],
         }
+    }
+
+    /// Whether it needs a cluster.
+    pub(super) fn needs_cluster(self) -> bool {
+        self == Self::ApiServer
     }
 
     /// Whether others call it, at `/sources/namespace/name`.
@@ -63,6 +76,8 @@ pub enum SourceSpec {
     GitHub(GitHubSourceSpec),
     /// Of a WebhookSource.
     Webhook(WebhookSourceSpec),
+    /// Of an ApiServerSource.
+    ApiServer(ApiServerSourceSpec),
 }
 
 impl SourceSpec {
@@ -72,6 +87,7 @@ impl SourceSpec {
             Self::Ping(_) => SourceKind::Ping,
             Self::GitHub(_) => SourceKind::GitHub,
             Self::Webhook(_) => SourceKind::Webhook,
+            Self::ApiServer(_) => SourceKind::ApiServer,
         }
     }
 
@@ -81,13 +97,14 @@ impl SourceSpec {
             Self::Ping(spec) => spec.sink.as_ref(),
             Self::GitHub(spec) => spec.sink.as_ref(),
             Self::Webhook(spec) => spec.sink.as_ref(),
+            Self::ApiServer(spec) => spec.sink.as_ref(),
         }
     }
 
     /// The secrets that it names, each with its field.
     fn secrets(&self) -> Vec<(String, &SecretSpec)> {
         match self {
-            Self::Ping(_) => Vec::new(),
+            Self::Ping(_) | Self::ApiServer(_) => Vec::new(),
             Self::GitHub(spec) => {
                 let named = [
                     ("spec.secretToken", &spec.secret_token),
@@ -116,6 +133,10 @@ impl SourceSpec {
             Self::Ping(spec) => drop(ping::PingPlan::new(spec, problems)),
             Self::GitHub(spec) => drop(GitHubPlan::new(spec, &unknown, problems)),
             Self::Webhook(spec) => drop(WebhookPlan::new(name, spec, &unknown, problems)),
+            Self::ApiServer(spec) => {
+                ApiServerPlan::new(spec, problems);
+                problems.extend(Filter::compile(None, &spec.filters).err().into_iter().flatten());
+            }
         }
     }
 }

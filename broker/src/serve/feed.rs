@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use crate::{
     channels::Opener,
     cli::{Failure, ServeArgs},
-    cluster::{Cluster, Reporter},
+    cluster::{Cluster, ObjectWatches, Reporter},
     config::Settings,
     control::Control,
     manifest::{self, Manifests, Snapshot},
@@ -56,6 +56,14 @@ impl Feed {
             Self::BuiltIn => std::future::pending().await,
             Self::Manifests(manifests) => manifests.next_change().await,
             Self::Cluster(cluster) => cluster.next_change().await,
+        }
+    }
+
+    /// What makes sources of the changes of a cluster, if there is one.
+    pub(super) fn watches(&self) -> Option<ObjectWatches> {
+        match self {
+            Self::BuiltIn | Self::Manifests(_) => None,
+            Self::Cluster(cluster) => Some(cluster.watches()),
         }
     }
 

@@ -164,6 +164,9 @@ impl Process {
             stop_admin: CancellationToken::new(),
             signals,
         };
+        if let Some(watches) = process.feed.watches() {
+            process.controller.watch_by(watches);
+        }
         process.serve_admin(admin, events_at, *console)?;
         process.load(admin_at).await?;
         process.accept(sockets).await;

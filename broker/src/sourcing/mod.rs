@@ -31,6 +31,7 @@ use url::Url;
 
 use crate::{
     channels::Opener,
+    cluster::{ObjectWatches, watch_attributes},
     config::Settings,
     control::{Control, NotReady},
     ingress::Gates,
@@ -71,6 +72,11 @@ pub struct SourceState {
 }
 
 impl SourceState {
+    /// What keeps it from doing all that it should, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        self.failure().or_else(|| self.report.as_ref()?.trouble())
+    }
+
     /// Why it is being started again, if it is.
     pub fn failure(&self) -> Option<String> {
         match self.report.as_ref()?.phase() {
@@ -101,6 +107,8 @@ pub(crate) struct Sources {
     alarm: Alarm,
     book: Book,
     outbox: Outbox,
+    /// What makes sources of the changes of a cluster.
+    watches: Option<ObjectWatches>,
     supervisor: Option<Supervisor>,
     known: BTreeMap<SourceId, Known>,
     /// The alarm.
@@ -143,11 +151,17 @@ impl Sources {
             gates,
             endpoints,
             alarm: Alarm::new(),
+            watches: None,
             supervisor: None,
             known: BTreeMap::new(),
             tasks: JoinSet::new(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Lets sources of a cluster's changes watch it by `watches`.
+    pub(crate) fn watch_by(&mut self, watches: ObjectWatches) {
+        self.watches = Some(watches);
     }
 
     /// Makes what works what `snapshot` says.
@@ -216,10 +230,17 @@ impl Sources {
         };
         let plan = Plan::of(wanted)?;
         let report = known.map(|known| Arc::clone(&known.report)).unwrap_or_default();
-        let attributes = plan.attributes(&id.name);
+        let mut attributes = plan.attributes(&id.name);
         let (report, door) = match plan {
             Plan::Ping(plan) => {
                 let source = ::sources::PingSource::new(id.name.clone(), plan, self.alarm.clone());
+                let report = self.supervisor(&notes).start(id.clone(), Arc::new(source), sink);
+                (report, None)
+            }
+            Plan::ApiServer(plan, filter) => {
+                let watches = self.watches.as_ref().ok_or_else(no_cluster)?;
+                attributes = watch_attributes(&plan, watches);
+                let source = watches.source(&id.name, *plan, filter);
                 let report = self.supervisor(&notes).start(id.clone(), Arc::new(source), sink);
                 (report, None)
             }
@@ -322,6 +343,12 @@ impl Sources {
         self.outbox.end().await;
         self.book.end(deadline).await;
     }
+}
+
+/// Why a source of a cluster's changes does not work without one.
+fn no_cluster() -> NotReady {
+    let message = "there is no cluster to watch: serve --kubernetes follows one".to_owned();
+    NotReady { reason: "NoCluster", message }
 }
 
 /// A source in the making.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use ::sources::{
-    Endpoint, GitHubPlan, Notes, Report, SourceId, WebhookPlan,
+    ApiServerPlan, Endpoint, GitHubPlan, Notes, Report, SourceId, WebhookPlan,
     github::Hook,
     ping::{self, PingPlan},
     status::EventAttributes,
     webhook::{REMEMBERED, Replay},
 };
 use channel::{Invalid, Name, Sink};
+use dispatcher::Filter;
 use url::Url;
 
 use super::{Wanted, secrets};
@@ -21,6 +22,7 @@ pub(super) enum Plan {
     Ping(PingPlan),
     GitHub(Box<GitHubPlan>),
     Webhook(Box<WebhookPlan>),
+    ApiServer(Box<ApiServerPlan>, Filter),
 }
 
 impl Plan {
@@ -40,6 +42,12 @@ impl Plan {
             }
             SourceSpec::Webhook(spec) => WebhookPlan::new(name, spec, &resolve, problems)
                 .map(|plan| Self::Webhook(plan.into())),
+            SourceSpec::ApiServer(spec) => {
+                let plan = ApiServerPlan::new(spec, problems);
+                let filter = Filter::compile(None, &spec.filters);
+                let filter = filter.map_err(|invalid| problems.extend(invalid)).ok();
+                plan.zip(filter).map(|(plan, filter)| Self::ApiServer(plan.into(), filter))
+            }
         };
         plan.ok_or_else(|| invalid(problems))
     }
@@ -49,7 +57,7 @@ impl Plan {
         match self {
             Self::Ping(_) => vec![ping::ce_attributes(name)],
             Self::GitHub(plan) => plan.ce_attributes(),
-            Self::Webhook(_) => Vec::new(),
+            Self::Webhook(_) | Self::ApiServer(..) => Vec::new(),
         }
     }
 
@@ -57,7 +65,7 @@ impl Plan {
     pub(super) fn hook(&self, name: &Name, public_url: Option<&Url>) -> Option<Hook> {
         match self {
             Self::GitHub(plan) => Hook::new(name, plan, public_url?),
-            Self::Ping(_) | Self::Webhook(_) => None,
+            Self::Ping(_) | Self::Webhook(_) | Self::ApiServer(..) => None,
         }
     }
 
@@ -70,7 +78,7 @@ impl Plan {
         report: Arc<Report>,
     ) -> Option<Endpoint> {
         let (ways, remembered, body_bytes_max) = match self {
-            Self::Ping(_) => return None,
+            Self::Ping(_) | Self::ApiServer(..) => return None,
             Self::GitHub(plan) => ((plan.verifier, plan.mapper), REMEMBERED, plan.body_bytes_max),
             Self::Webhook(plan) => {
                 ((plan.verifier, plan.mapper), plan.remembered, plan.body_bytes_max)

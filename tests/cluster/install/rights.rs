@@ -36,7 +36,7 @@ fn allowed() -> BTreeSet<Right> {
     allow(&READ, EVENTING, &["brokers", "triggers"]);
     allow(&READ, MESSAGING, &["channels", "subscriptions"]);
     allow(&READ, MESSAGING, &BACKING);
-    allow(&READ, SOURCES, &["pingsources", "githubsources"]);
+    allow(&READ, SOURCES, &["pingsources", "githubsources", "apiserversources"]);
     allow(&READ, OWN_SOURCES, &["webhooksources"]);
     allow(&READ, "", &["services", "configmaps"]);
     allow(&["get", "list"], "apiextensions.k8s.io", &["customresourcedefinitions"]);
@@ -44,7 +44,7 @@ fn allowed() -> BTreeSet<Right> {
         (EVENTING, &["brokers", "triggers"][..]),
         (MESSAGING, &["channels", "subscriptions"]),
         (MESSAGING, &BACKING),
-        (SOURCES, &["pingsources", "githubsources"]),
+        (SOURCES, &["pingsources", "githubsources", "apiserversources"]),
         (OWN_SOURCES, &["webhooksources"]),
     ] {
         for kind in kinds {
@@ -156,6 +156,25 @@ fn roles_are_bound_to_the_program_alone() {
     }
 }
 
+#[test]
+fn a_component_lets_the_program_act_as_service_accounts_and_nothing_else() {
+    let folder = crate::root().join("deploy/kubernetes/components/api-server-sources");
+    let text = std::fs::read_to_string(folder.join("rights.yaml")).unwrap();
+    let objects = super::objects(&text);
+    let expected = [
+        right("impersonate", "", "serviceaccounts"),
+        right("list", "", "namespaces"),
+        right("watch", "", "namespaces"),
+    ];
+    let role = find(&objects, "ClusterRole", "catchment-api-server-sources");
+    assert_eq!(rights(role), expected.into());
+    let binding = find(&objects, "ClusterRoleBinding", "catchment-api-server-sources");
+    let program =
+        json!([{"kind": "ServiceAccount", "name": "catchment", "namespace": "catchment"}]);
+    assert_eq!(binding["subjects"], program);
+    assert_eq!(objects.len(), 2);
+}
+
 /// Whether the API server lets `account` do what `asked` says, in words of `kubectl auth can-i`.
 fn can(cluster: &Kubernetes, account: &str, asked: &str) -> bool {
     let account = format!("--as={account}");
@@ -237,6 +256,8 @@ async fn an_api_server_refuses_the_accounts_everything_else() {
         "patch validatingadmissionpolicies.admissionregistration.k8s.io",
         "create validatingwebhookconfigurations.admissionregistration.k8s.io",
         "impersonate users",
+        "impersonate serviceaccounts -A",
+        "impersonate serviceaccounts -n catchment",
         "get leases.coordination.k8s.io/other -n catchment",
         "update leases.coordination.k8s.io/other -n catchment",
         "get leases.coordination.k8s.io/catchment -n default",

@@ -134,7 +134,7 @@ impl SourceView {
         let report = state.report.as_ref();
         let is_called =
             SourceKind::ALL.iter().any(|kind| kind.is_called() && kind.as_str() == id.kind);
-        let failure = state.failure();
+        let failure = state.trouble();
         let attributes = state
             .attributes
             .iter()

@@ -152,7 +152,8 @@ impl Scrape {
         for (place, (id, state)) in inventory.sources.iter().enumerate() {
             let label = if place < OWN_MAX { id.name.to_string() } else { OTHER.to_owned() };
             let numbers = self.sources.entry((id.kind, label)).or_default();
-            numbers.ready += u64::from(state.not_ready.is_none());
+            let works = state.not_ready.is_none() && state.trouble().is_none();
+            numbers.ready += u64::from(works);
             if let Some(report) = &state.report {
                 numbers.counts.add(&report.counts());
             }

@@ -17,7 +17,7 @@ use tokio::{
 use super::write::Teller;
 use crate::{
     channels::{OpenFailure, Opener},
-    cluster::{error::in_words, feed::Shared, kinds::Followed, seen::Seen},
+    cluster::{error::in_words, kinds::Followed, seen::Seen, shared::Shared},
     control::Inventory,
     manifest::Kind,
     spec::{ChannelChoice, ChannelKind},

@@ -18,9 +18,9 @@ use super::{MANAGER, view::host_of};
 use crate::{
     cluster::{
         error::{in_words, is_not_found},
-        feed::Shared,
         kinds::Followed,
         seen::Seen,
+        shared::Shared,
         wanted,
     },
     control::Inventory,

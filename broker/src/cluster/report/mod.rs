@@ -29,15 +29,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Cluster,
-    feed::Shared,
     lease::Candidate,
     seen::{Seen, digest},
+    shared::Shared,
 };
 use crate::{
     channels::Opener,
     config::KubernetesSettings,
     control::{Control, Inventory},
-    manifest::Kind,
+    manifest::{Kind, SourceKind},
 };
 
 use cleaner::Cleaner;
@@ -227,7 +227,7 @@ impl Reporter {
     fn reports(&mut self, inventory: &Inventory, unmade: &BTreeMap<Name, String>) -> Vec<Report> {
         let shared = Arc::clone(&self.shared);
         let seen = shared.seen.lock();
-        let mut view = View::new(inventory, &seen, &shared.referred, &self.ingress_url, unmade);
+        let mut view = View::new(inventory, &seen, &shared, &self.ingress_url, unmade);
         view.unanswered = shared.unanswered();
         let now = Instant::now();
         let mut reports = Vec::new();
@@ -345,6 +345,11 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
         Kind::Subscription => {
             let status = subscription::status(view, name, seen.hub.as_ref()?)?;
             let conditions = status.observed.conditions.clone();
+            (serde_json::to_value(status), conditions)
+        }
+        Kind::Source(SourceKind::ApiServer) if may_claim => {
+            let status = source::watching_status(view, name)?;
+            let conditions = status.source.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
         Kind::Source(of) if may_claim => {

@@ -2,11 +2,13 @@
 
 use ::sources::{
     SourceId,
+    apiserver::ApiServerSourceStatus,
     status::{Holds, SourceStatus, conditions},
 };
 use channel::{Name, status::Observed};
 
 use super::{
+    super::apiserver::{FORBIDDEN, Standing, Trouble},
     broker::in_line,
     view::{View, written},
 };
@@ -17,6 +19,10 @@ use crate::{
 
 const SINK: &str = "SinkProvided";
 const SECRETS: &str = "SecretsProvided";
+const PERMISSIONS: &str = "SufficientPermissions";
+
+/// Troubles of one source that are told at a time.
+const WHYS_MAX: usize = 5;
 
 /// What a cluster is told of a source; `None` while nothing is known of it.
 pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<SourceStatus> {
@@ -50,17 +56,24 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
     }
     let wrong: Vec<String> =
         view.errors(Kind::Source(kind), name).map(|problem: &Problem| in_line(problem)).collect();
+    let standing = (kind == SourceKind::ApiServer).then(|| view.standings.get(name));
     let works = match (state, not_ready) {
         _ if !wrong.is_empty() => Holds::False { reason: "Invalid", message: wrong.join("; ") },
         (_, Some(why)) => because(why),
         (Some(state), None) if state.failure().is_some() => {
             Holds::False { reason: "Failed", message: state.failure().unwrap_or_default() }
         }
+        (Some(_), None) if standing.is_some() => {
+            watched(standing.as_ref().and_then(Option::as_ref), |it| it.reason != FORBIDDEN)
+        }
         (Some(_), None) => Holds::True,
         (None, None) => {
             Holds::Unknown { reason: "Starting", message: "it is not at work yet".to_owned() }
         }
     };
+    if let Some(standing) = &standing {
+        parts.push((PERMISSIONS, watched(standing.as_ref(), |it| it.reason == FORBIDDEN)));
+    }
     parts.push(("OIDCIdentityCreated", Holds::True));
     // Where Knative deploys something that makes the events, this program makes them.
     parts.push((at_work(kind), works));
@@ -73,10 +86,36 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
     Some(status)
 }
 
+/// The status of an ApiServerSource.
+pub(super) fn watching_status(view: &View<'_>, name: &Name) -> Option<ApiServerSourceStatus> {
+    let source = status(view, SourceKind::ApiServer, name)?;
+    let standing = view.standings.get(name).unwrap_or_default();
+    Some(ApiServerSourceStatus { source, namespaces: standing.namespaces })
+}
+
+/// Whether all watches of a source are at work, but for troubles that are no business of it.
+fn watched(standing: Option<&Standing>, is_its: impl Fn(&Trouble) -> bool) -> Holds {
+    let unknown = || {
+        let message = "its watches have not begun yet".to_owned();
+        Holds::Unknown { reason: "Starting", message }
+    };
+    let Some(standing) = standing.filter(|standing| !standing.watches.is_empty()) else {
+        return unknown();
+    };
+    let troubles = standing.watches.values().flatten().filter_map(|state| state.as_ref().err());
+    let mine: Vec<&Trouble> = troubles.filter(|it| is_its(it)).collect();
+    if let Some(first) = mine.first() {
+        let mut whys: Vec<&str> = mine.iter().map(|it| it.why.as_str()).take(WHYS_MAX).collect();
+        whys.dedup();
+        return Holds::False { reason: first.reason, message: whys.join("; ") };
+    }
+    if standing.watches.values().any(Option::is_none) { unknown() } else { Holds::True }
+}
+
 /// The condition that says that a source is at work, by Knative's name where it has one.
 fn at_work(kind: SourceKind) -> &'static str {
     match kind {
-        SourceKind::Ping | SourceKind::Webhook => "Deployed",
+        SourceKind::Ping | SourceKind::Webhook | SourceKind::ApiServer => "Deployed",
         SourceKind::GitHub => "WebhookConfigured",
     }
 }

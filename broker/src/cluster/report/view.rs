@@ -16,7 +16,7 @@ use url::Url;
 use super::conditions::Conditions;
 use crate::{
     addresses::Addresses as _,
-    cluster::{referred::Referred, seen::Seen},
+    cluster::{apiserver::Standings, referred::Referred, seen::Seen, shared::Shared},
     control::Inventory,
     manifest::{Kind, Problem, Severity, file_of, names_channel},
 };
@@ -29,6 +29,8 @@ pub(super) struct View<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) seen: &'a BTreeMap<(Kind, Name), Seen>,
     pub(super) referred: &'a Referred,
+    /// How the sources are that watch the cluster.
+    pub(super) standings: &'a Standings,
     /// What addresses of brokers begin with.
     pub(super) ingress_url: &'a str,
     /// Where the Services of channels lead.
@@ -52,7 +54,7 @@ impl<'a> View<'a> {
     pub(super) fn new(
         inventory: &'a Inventory,
         seen: &'a BTreeMap<(Kind, Name), Seen>,
-        referred: &'a Referred,
+        shared: &'a Shared,
         ingress_url: &'a str,
         unmade: &'a BTreeMap<Name, String>,
     ) -> Self {
@@ -72,7 +74,8 @@ impl<'a> View<'a> {
         Self {
             inventory,
             seen,
-            referred,
+            referred: &shared.referred,
+            standings: &shared.standings,
             ingress_url,
             ingress_host: host_of(ingress_url),
             problems,

@@ -22,9 +22,9 @@ use super::{
 use crate::{
     cluster::{
         error::in_words,
-        feed::Shared,
         kinds::Followed,
         seen::{Changed, Seen, digest, in_seconds},
+        shared::Shared,
     },
     manifest::Kind,
 };

@@ -179,7 +179,7 @@ fn a_name_is_required_and_follows_dns() {
 fn a_kind_that_is_not_read_is_told_apart() {
     let supported = "supported: Broker, Trigger, Channel, InMemoryChannel, DiskChannel, \
                      KafkaChannel, NatsJetStreamChannel, Subscription, PingSource, GitHubSource, \
-                     WebhookSource, ConfigMap, Secret";
+                     WebhookSource, ApiServerSource, ConfigMap, Secret";
     let cases = [
         (
             "eventing.knative.dev/v1",
@@ -374,4 +374,17 @@ fn a_brokers_delivery_is_checked_as_well() {
     let told = problems(text);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].starts_with("7:19: spec.delivery.backoffDelay: "), "{told:?}");
+}
+
+#[test]
+fn what_only_a_cluster_has_is_refused_in_a_file() {
+    check(
+        "apiVersion: sources.knative.dev/v1\nkind: ApiServerSource\nmetadata: {name: a}\nspec:\n  \
+         resources: [{apiVersion: v1, kind: Pod}]\n  filters: [{exact: {}}]\n  sink: {uri: 'http://a'}\n",
+        &[
+            "2:7: kind: ApiServerSource runs only in a cluster: apply it there, and \
+             `catchment serve --kubernetes` runs it; here use a WebhookSource, or `catchment send`",
+            "6:14: spec.filters[0].exact: must name at least one attribute",
+        ],
+    );
 }
