@@ -25,6 +25,7 @@ async fn an_object_that_is_too_deep_stops_nobody() {
     // One that starts with them there, and one in which they come later.
     let mut program = join(&cluster).await;
     for _ in 0..2 {
+        until(&cluster, "broker shop", "Ready", "True").await;
         arrives(&cluster, "shop", &subscriber, "/till").await;
         for (object, kind) in [
             ("trigger deep", "SubscriptionReady"),
