@@ -17,7 +17,7 @@ use tokio::{
 use super::write::Teller;
 use crate::{
     channels::{OpenFailure, Opener},
-    cluster::{error::in_words, kinds::Followed, seen::Seen, shared::Shared},
+    cluster::{error::in_words, kinds::Followed, loose::Loose, seen::Seen, shared::Shared},
     control::Inventory,
     manifest::Kind,
     spec::{ChannelChoice, ChannelKind},
@@ -233,8 +233,8 @@ impl Cleaner {
     /// Sets the finalizers of an object, if it is still as it was seen.
     async fn write(&self, (kind, name): &Key, seen: &Seen, finalizers: &[String]) {
         let Some(followed) = Followed::of(*kind) else { return };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &name.namespace, &followed.resource());
+        let resource = followed.resource();
+        let api: Api<Loose> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
         let body = json!({ "metadata": {
             "uid": seen.uid,
             "resourceVersion": seen.version.to_string(),
@@ -244,6 +244,7 @@ impl Cleaner {
         let patched = time::timeout(WRITE_TIMEOUT, api.patch(&name.name, &params, &patch));
         match patched.await {
             Ok(Ok(object)) => {
+                let (object, _) = object.read(&resource);
                 // Of an object that is gone now the watch tells.
                 self.shared.seen.note((*kind, name.clone()), Seen::of(*kind, &object));
             }

@@ -9,7 +9,7 @@ use channel::{Hub, Name};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
 use tokio::time::{self, Duration, Instant};
@@ -19,6 +19,7 @@ use crate::{
     cluster::{
         error::{in_words, is_not_found},
         kinds::Followed,
+        loose::Loose,
         seen::Seen,
         shared::Shared,
         wanted,
@@ -80,7 +81,7 @@ impl Maker {
             self.tried.insert(channel.clone(), Instant::now());
             let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             let doing = format!("cannot make {} {}/{name}", resource.kind, channel.namespace);
-            let api: Api<DynamicObject> =
+            let api: Api<Loose> =
                 Api::namespaced_with(self.client.clone(), &channel.namespace, &resource);
             // What somebody else made under that name is theirs: no force.
             let params = PatchParams::apply(MANAGER);

@@ -316,14 +316,15 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             (serde_json::to_value(status), conditions)
         }
         Kind::Trigger => {
-            let broker = seen.hub.as_ref()?;
-            let of_broker = view.seen.get(&(Kind::Broker, broker.clone()));
+            let broker = seen.hub.as_ref();
+            let of_broker = broker.map(|broker| (Kind::Broker, broker.clone()));
+            let of_broker = of_broker.and_then(|key| view.seen.get(&key));
             let class = of_broker.and_then(|seen| seen.foreign_class.as_deref());
             let status = match class {
                 None if of_broker.is_none() && !may_claim => return None,
                 None => trigger::status(view, name, broker)?,
                 Some(class) if may_claim && !OTHER_CLASSES.contains(&class) => {
-                    trigger::of_unknown_class(broker, class, seen.generation)
+                    trigger::of_unknown_class(broker?, class, seen.generation)
                 }
                 Some(_) => return None,
             };
@@ -343,7 +344,7 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             (serde_json::to_value(status), conditions)
         }
         Kind::Subscription => {
-            let status = subscription::status(view, name, seen.hub.as_ref()?)?;
+            let status = subscription::status(view, name, seen.hub.as_ref())?;
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }

@@ -18,7 +18,14 @@ const ADDED: &str = "AddedToChannel";
 const CHANNEL: &str = "ChannelReady";
 
 /// What a cluster is told of the Subscription `name`; `None` while nothing is known of it.
-pub(super) fn status(view: &View<'_>, name: &Name, channel: &Name) -> Option<SubscriptionStatus> {
+pub(super) fn status(
+    view: &View<'_>,
+    name: &Name,
+    channel: Option<&Name>,
+) -> Option<SubscriptionStatus> {
+    // What cannot be read names no channel.
+    let nobody = Name::new("", "");
+    let channel = channel.unwrap_or(&nobody);
     let resource = view.inventory.resources.subscriptions.get(name);
     let state = view.inventory.subscriptions.get(name);
     let refused = view.refused_generation(Kind::Subscription, name);

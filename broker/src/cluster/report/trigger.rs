@@ -20,7 +20,7 @@ const DEPENDENCY: &str = "DependencyReady";
 const SUBSCRIBER: &str = "SubscriberResolved";
 
 /// What a cluster is told of the Trigger `name`; `None` while nothing is known of it.
-pub(super) fn status(view: &View<'_>, name: &Name, broker: &Name) -> Option<TriggerStatus> {
+pub(super) fn status(view: &View<'_>, name: &Name, broker: Option<&Name>) -> Option<TriggerStatus> {
     let resource = view.inventory.resources.triggers.get(name);
     let state = view.inventory.triggers.get(name);
     let refused = view.refused_generation(Kind::Trigger, name);
@@ -28,8 +28,14 @@ pub(super) fn status(view: &View<'_>, name: &Name, broker: &Name) -> Option<Trig
         return None;
     }
     let mut conditions = Conditions::default();
+    // What cannot be read names no broker.
+    let nobody = Name::new("", "");
+    let broker = broker.unwrap_or(&nobody);
     match view.brokers.get(broker) {
         Some(ready) => conditions.mirrors(BROKER, ready),
+        None if *broker == nobody => {
+            conditions.is_unknown(BROKER, "BrokerUnknown", "it cannot be read which is meant");
+        }
         None => {
             let message = format!("Broker {:?} does not exist", broker.name);
             conditions.fails(BROKER, "BrokerDoesNotExist", &message);
@@ -104,13 +110,12 @@ pub(super) fn of_unknown_class(broker: &Name, class: &str, generation: i64) -> T
     let message = format!("nobody runs brokers of class {class:?}, as {:?} is", broker.name);
     conditions.fails(BROKER, "UnknownBrokerClass", &message);
     conditions.is_unknown(SUBSCRIPTION, "BrokerNotReady", "its Broker is not run");
-    let mut status = TriggerStatus::default();
-    status.observed = Observed {
+    let observed = Observed {
         observed_generation: Some(generation),
         conditions: conditions.finish(),
         ..Observed::default()
     };
-    status
+    TriggerStatus { observed, ..TriggerStatus::default() }
 }
 
 /// What must be ready before the trigger is.

@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
-    core::DynamicObject,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use serde_json::{Value, json};
@@ -23,6 +22,7 @@ use crate::{
     cluster::{
         error::in_words,
         kinds::Followed,
+        loose::Loose,
         seen::{Changed, Seen, digest, in_seconds},
         shared::Shared,
     },
@@ -79,19 +79,19 @@ impl Writer {
         let wanted = digest(&status);
         let resource = followed.resource();
         let body = json!({
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
+            "apiVersion": &resource.api_version,
+            "kind": &resource.kind,
             "metadata": { "name": name.name, "namespace": name.namespace },
             "status": with_times(status, &before.changes, Timestamp::now()),
         });
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
+        let api: Api<Loose> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&body);
         let doing = format!("cannot patch {}/status {name}", followed.full_name());
         let patched = time::timeout(WRITE_TIMEOUT, api.patch_status(&name.name, &params, &patch));
         let outcome = match patched.await {
             Ok(Ok(object)) => {
+                let (object, _) = object.read(&resource);
                 let seen = Seen::of(kind, &object);
                 let reference = reference_to(kind, &name, &seen);
                 self.tell(&reference, &before, &conditions, &warnings).await;
