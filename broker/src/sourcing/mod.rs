@@ -81,7 +81,7 @@ impl SourceState {
     pub fn failure(&self) -> Option<String> {
         match self.report.as_ref()?.phase() {
             Phase::Failed { reason, .. } => Some(reason),
-            Phase::Starting | Phase::Running | Phase::Stopped => None,
+            Phase::Starting | Phase::Running | Phase::Waiting { .. } | Phase::Stopped => None,
         }
     }
 }
