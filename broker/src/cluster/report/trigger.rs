@@ -104,13 +104,12 @@ pub(super) fn of_unknown_class(broker: &Name, class: &str, generation: i64) -> T
     let message = format!("nobody runs brokers of class {class:?}, as {:?} is", broker.name);
     conditions.fails(BROKER, "UnknownBrokerClass", &message);
     conditions.is_unknown(SUBSCRIPTION, "BrokerNotReady", "its Broker is not run");
-    let mut status = TriggerStatus::default();
-    status.observed = Observed {
+    let observed = Observed {
         observed_generation: Some(generation),
         conditions: conditions.finish(),
         ..Observed::default()
     };
-    status
+    TriggerStatus { observed, ..TriggerStatus::default() }
 }
 
 /// What must be ready before the trigger is.
