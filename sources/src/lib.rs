@@ -23,17 +23,22 @@
 //! | a ping's data | [`ping::DATA_BYTES_MAX`] | [`channel::Invalid`] |
 //! | bodies, JSON and remembered ids of webhooks | [`webhook`] | [`webhook::Refused`], or the oldest is forgotten |
 //! | kinds of objects that one source follows | [`apiserver::RESOURCES_MAX`] | [`channel::Invalid`] |
+//! | records of one partition that wait or are on their way, and their bytes | [`kafka::WINDOW_MAX`], [`kafka::WINDOW_BYTES_MAX`] | the partition is paused |
+//! | records of one KafkaSource on their way into its sink | [`kafka::SOURCE_PUTS_MAX`] | the next one waits |
+//! | poison records of one partition on their way to dead letters | [`kafka::ASIDE_MAX`] | the partition waits |
 //! | wait between attempts, and between restarts | [`Backoff`] | – |
 //!
 //! # Reading order
 //!
 //! `source` (the contract), `supervisor`, `notes` (what outlives a restart), `spec` (what all specs
-//! share), [`status`], then [`ping`], [`webhook`], [`github`] and [`apiserver`].
+//! share), [`status`], then [`ping`], [`webhook`], [`github`], [`kafka`] and [`apiserver`].
 
 pub mod apiserver;
 mod backoff;
 pub mod github;
+pub mod kafka;
 mod notes;
+mod patience;
 pub mod ping;
 mod report;
 mod source;
@@ -47,7 +52,9 @@ pub mod webhook;
 pub use apiserver::{ApiServerPlan, ApiServerSourceSpec};
 pub use backoff::Backoff;
 pub use github::{GitHubPlan, GitHubSourceSpec};
+pub use kafka::{KafkaPlan, KafkaSource, KafkaSourceSpec};
 pub use notes::{Notes, NotesError};
+pub use patience::Patience;
 pub use ping::{PingSource, PingSourceSpec};
 pub use report::{Counts, Phase, Report};
 pub use source::{Context, Failure, PUTS_MAX, Put, Source, SourceId};

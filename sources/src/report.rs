@@ -17,6 +17,13 @@ pub enum Phase {
     Starting,
     /// It runs.
     Running,
+    /// It runs, and cannot do all that it should yet; it goes on by itself when it can.
+    Waiting {
+        /// In one word, as a condition's reason.
+        reason: &'static str,
+        /// For people, in words of one line.
+        message: String,
+    },
     /// It failed and is started again.
     Failed {
         /// Why it failed.

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{Backoff, Notes, Report};
+use crate::{Notes, Patience, Report};
 
 /// Most events on their way into sinks at a time, over all sources of a supervisor.
 pub const PUTS_MAX: usize = 256;
@@ -107,21 +107,47 @@ impl Context {
     /// Hands over an event, again and again until the sink has stored it or refused it for good.
     /// `time` is when it became due.
     pub async fn put(&self, event: &Event, time: Timestamp) -> Put {
+        self.put_with(event, time, &Patience::default()).await
+    }
+
+    /// The same for as long as `patience` says; then what the sink said last is its refusal.
+    pub async fn put_with(&self, event: &Event, time: Timestamp, patience: &Patience) -> Put {
+        let put = self.hand_over(self.sink.as_ref(), event, patience).await;
+        match &put {
+            Put::Stored => self.report.made(time, Timestamp::now()),
+            Put::Refused(refusal) => {
+                warn!(source = %self.id, %refusal, "an event was refused for good");
+                self.report.refused(refusal);
+            }
+            Put::Stopped => {}
+        }
+        put
+    }
+
+    /// Hands an event to any sink, and counts no more than attempts.
+    pub(crate) async fn hand_over(
+        &self,
+        sink: &dyn Sink,
+        event: &Event,
+        patience: &Patience,
+    ) -> Put {
         let mut attempt = 1;
         loop {
             let refusal = {
                 let Ok(_permit) = self.puts.acquire().await else { return Put::Stopped };
-                match self.sink.put(self.worker, event.edit()).await {
-                    Ok(()) => {
-                        self.report.made(time, Timestamp::now());
-                        return Put::Stored;
+                let stored = sink.put(self.worker, event.edit());
+                let stored = match patience.timeout {
+                    None => stored.await,
+                    Some(limit) => {
+                        time::timeout(limit, stored).await.unwrap_or_else(|_| Err(late(limit)))
                     }
+                };
+                match stored {
+                    Ok(()) => return Put::Stored,
                     Err(refusal) => refusal,
                 }
             };
-            let Some(wait) = wait_after(&refusal, attempt, fastrand::f64()) else {
-                warn!(source = %self.id, %refusal, "an event was refused for good");
-                self.report.refused(&refusal);
+            let Some(wait) = patience.wait_after(&refusal, attempt, fastrand::f64()) else {
                 return Put::Refused(refusal);
             };
             if attempt <= ATTEMPTS_TOLD {
@@ -138,35 +164,6 @@ impl Context {
     }
 }
 
-/// How long to wait before the next attempt; `None` when there is no use in one.
-fn wait_after(refusal: &Refusal, attempt: u32, chance: f64) -> Option<Duration> {
-    let backoff = Backoff::PUT.wait(attempt, chance);
-    match refusal {
-        Refusal::NotStored(PublishError::TooLarge { .. }) => None,
-        Refusal::NotStored(PublishError::Full { retry_after, .. }) => {
-            Some(backoff.max(*retry_after).min(Backoff::PUT.max))
-        }
-        Refusal::NotStored(_) => Some(backoff),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use channel::Invalid;
-
-    use super::*;
-
-    #[test]
-    fn what_can_never_be_stored_is_not_tried_again() {
-        let wait = |refusal: Refusal| wait_after(&refusal, 1, 0.0);
-        assert_eq!(wait(PublishError::TooLarge { size: 2, limit: 1 }.into()), None);
-        assert_eq!(wait(Invalid::new("id", "must not be empty").into()), None);
-        assert_eq!(wait(Refusal::Loop { max: 255 }), None);
-        let down = PublishError::Down { reason: "no route".to_owned() };
-        assert_eq!(wait(down.into()), Some(Backoff::PUT.first));
-        let retry_after = Duration::from_secs(3);
-        let full = PublishError::Full { bound: "channel.memory.events", retry_after };
-        assert_eq!(wait(full.into()), Some(retry_after));
-    }
+fn late(limit: Duration) -> Refusal {
+    PublishError::Unknown { reason: format!("the sink did not answer in {limit:?}") }.into()
 }

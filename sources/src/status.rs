@@ -26,6 +26,22 @@ pub struct SourceStatus {
     /// The OIDC audience of the sink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink_audience: Option<String>,
+    /// How many consumers read, of a kind that has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub consumers: Option<i32>,
+}
+
+/// `status` of a KafkaSource, as a cluster keeps it: what can be scaled says how far it is.
+#[derive(Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "it is a schema")]
+pub struct KafkaSourceStatus {
+    #[serde(flatten)]
+    source: SourceStatus,
+    /// How many consumers read.
+    #[schemars(extend("format" = "int32"))]
+    consumers: Option<i32>,
 }
 
 /// What events of one kind say of themselves.

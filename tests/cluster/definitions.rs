@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cluster;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "apiserversources.sources.knative.dev",
     "brokers.eventing.knative.dev",
     "channels.messaging.knative.dev",
@@ -14,6 +14,7 @@ const NAMES: [&str; 12] = [
     "githubsources.sources.knative.dev",
     "inmemorychannels.messaging.knative.dev",
     "kafkachannels.messaging.knative.dev",
+    "kafkasources.sources.knative.dev",
     "natsjetstreamchannels.messaging.knative.dev",
     "pingsources.sources.knative.dev",
     "subscriptions.messaging.knative.dev",
@@ -89,7 +90,7 @@ async fn short_names_and_categories_are_those_of_knative() {
         assert!(is_there, "{plural} in\n{table}");
     }
     let count = |category: &str| resources(&["--categories", category]).lines().count();
-    assert_eq!((count("knative"), count("eventing"), count("sources")), (12, 3, 4));
+    assert_eq!((count("knative"), count("eventing"), count("sources")), (13, 4, 5));
     assert_eq!((count("messaging"), count("channel")), (6, 5));
 }
 

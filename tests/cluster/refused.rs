@@ -12,6 +12,7 @@ fn object(kind: &str, spec: &str) -> String {
         "Broker" | "Trigger" => "eventing.knative.dev/v1",
         "ApiServerSource" => "sources.knative.dev/v1",
         "KafkaChannel" => "messaging.knative.dev/v1beta1",
+        "KafkaSource" => "sources.knative.dev/v1beta1",
         "NatsJetStreamChannel" => "messaging.knative.dev/v1alpha1",
         _ => "messaging.knative.dev/v1",
     };
@@ -48,7 +49,7 @@ async fn check(what: &str, cases: &[(&str, &str, &[&str])]) {
         let lines = said.lines().filter(|line| line.starts_with("* ") && !line.contains("<nil>"));
         let lines = lines.count().max(1);
         assert_eq!(lines, rules.len(), "{kind} {spec}\n{said}");
-        if matches!(*kind, "Broker" | "Trigger") {
+        if matches!(*kind, "Broker" | "Trigger" | "KafkaSource") {
             is_refused_without_a_cluster(kind, spec).await;
         }
     }
@@ -259,6 +260,41 @@ async fn channels_that_cannot_be_made() {
                 "{stream: {config: {storage: Tape}}}",
                 &["Unsupported value: \"Tape\""],
             ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn kafka_sources_that_can_read_nothing() {
+    const WHOLE: &str = "topics: [t], bootstrapServers: ['k:9092'], sink: {uri: 'http://till'}";
+    let with = |more: &str| format!("{{{WHOLE}, {more}}}");
+    let offset = with("initialOffset: newest");
+    let (ordering, consumers) = (with("ordering: partly"), with("consumers: 33"));
+    let (retry, policy) = (with("delivery: {retry: -1}"), with("delivery: {backoffPolicy: quick}"));
+    check(
+        "refused KafkaSources",
+        &[
+            (
+                "KafkaSource",
+                "{sink: {uri: 'http://till'}, bootstrapServers: ['k:9092']}",
+                &["missing field(s): spec.topics"],
+            ),
+            (
+                "KafkaSource",
+                "{topics: [t], bootstrapServers: [], sink: {uri: 'http://till'}}",
+                &["missing field(s): spec.bootstrapServers"],
+            ),
+            (
+                "KafkaSource",
+                "{topics: [t], bootstrapServers: ['k:9092']}",
+                &["expected at least one, got none: spec.sink.ref, spec.sink.uri"],
+            ),
+            ("KafkaSource", &offset, &["invalid value: newest: must be earliest or latest"]),
+            ("KafkaSource", &ordering, &["invalid value: partly: must be ordered or unordered"]),
+            ("KafkaSource", &consumers, &["less than or equal to 32"]),
+            ("KafkaSource", &retry, &["invalid value: must not be negative"]),
+            ("KafkaSource", &policy, &["must be linear or exponential"]),
         ],
     )
     .await;

@@ -63,3 +63,38 @@ async fn a_ping_source_is_reported_as_knative_does_and_sends() {
     eventually(SOON, is_gone).await;
     drop(second);
 }
+
+#[tokio::test]
+async fn a_kafka_source_is_reported_as_knative_does_and_scaled() {
+    let Some(cluster) = own_cluster("KafkaSources of a cluster").await else { return };
+    let _program = join(&cluster).await;
+    let kafka = |name: &str, label: &str| {
+        format!(
+            "apiVersion: sources.knative.dev/v1\nkind: KafkaSource\nmetadata: {{name: {name}, labels: \
+             {{kafkasources.sources.knative.dev/key-type: {label}}}}}\nspec: {{topics: [t], \
+             bootstrapServers: ['127.0.0.1:1'], sink: {{uri: 'http://127.0.0.1:1/'}}}}\n---\n"
+        )
+    };
+    apply(&cluster, &(kafka("far", "int") + &kafka("odd", "words")));
+    let is = |name: &'static str, kind: &'static str, status: &'static str| {
+        let object = get(&cluster, &format!("kafkasource {name}"));
+        if condition(&object, kind).0 == status { Ok(object) } else { Err(object) }
+    };
+    let far = eventually(SOON, || async { is("far", "ConnectionEstablished", "False") }).await;
+    for kind in
+        ["SinkProvided", "Deployed", "KeyTypeCorrect", "InitialOffsetsCommitted", "Scheduled"]
+    {
+        assert_eq!(condition(&far, kind).0, "True", "{kind} {far}");
+    }
+    assert_eq!(condition(&far, "Ready").1, "ConnectionNotEstablished", "{far}");
+    let of = &far["status"]["ceAttributes"][0];
+    assert_eq!(of["source"], "/apis/v1/namespaces/default/kafkasources/far#t", "{far}");
+    eventually(SOON, || async { is("odd", "KeyTypeCorrect", "False") }).await;
+
+    kubectl(&cluster, "scale kafkasource far --replicas 3");
+    let is_scaled = || async {
+        let far = get(&cluster, "kafkasource far");
+        if far["status"]["consumers"] == 3 { Ok(()) } else { Err(far) }
+    };
+    eventually(SOON, is_scaled).await;
+}

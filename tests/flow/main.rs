@@ -15,6 +15,7 @@ mod dead_letters;
 mod delivery;
 mod explain;
 mod filters;
+mod kafka_source;
 mod manifests;
 mod outside;
 mod pause;

@@ -29,6 +29,7 @@ pub(super) const FOLLOWED: &[Followed] = &[
     followed(Kind::Subscription, "subscriptions"),
     followed(Kind::Source(SourceKind::Ping), "pingsources"),
     followed(Kind::Source(SourceKind::GitHub), "githubsources"),
+    followed(Kind::Source(SourceKind::Kafka), "kafkasources"),
     followed(Kind::Source(SourceKind::Webhook), "webhooksources"),
     followed(Kind::Source(SourceKind::ApiServer), "apiserversources"),
 ];

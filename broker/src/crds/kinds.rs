@@ -1,8 +1,9 @@
 //! The kinds that have a definition: names, versions, columns, labels, as Knative has them.
 
 use ::sources::{
-    GitHubSourceSpec, PingSourceSpec, WebhookSourceSpec, apiserver::ApiServerSourceStatus,
-    status::SourceStatus,
+    GitHubSourceSpec, KafkaSourceSpec, PingSourceSpec, WebhookSourceSpec,
+    apiserver::ApiServerSourceStatus,
+    status::{KafkaSourceStatus, SourceStatus},
 };
 use dispatcher::{SubscriptionSpec, SubscriptionStatus, TriggerSpec, TriggerStatus};
 use schemars::Schema;
@@ -37,6 +38,8 @@ pub struct Crd {
     /// Versions that are served; objects are stored in the first. All have one schema.
     pub(super) versions: &'static [&'static str],
     pub(super) columns: &'static [Column],
+    /// The field of the spec that `kubectl scale` sets, and that of the status that tells how far it is.
+    pub(super) scale: Option<(&'static str, &'static str)>,
     pub(super) needs_spec: bool,
     pub(super) spec: fn() -> Schema,
     pub(super) status: fn() -> Schema,
@@ -88,6 +91,7 @@ const CHANNEL: Crd = Crd {
     ducks: CHANNEL_DUCKS,
     versions: &["v1"],
     columns: CHANNEL_COLUMNS,
+    scale: None,
     needs_spec: false,
     spec: of::<InMemoryChannelSpec>,
     status: of::<BackingChannelStatus>,
@@ -120,6 +124,7 @@ pub const CRDS: &[Crd] = &[
         event_types: &[],
         versions: &["v1"],
         columns: &[URL, AGE, READY, REASON, CLASS],
+        scale: None,
         needs_spec: false,
         spec: of::<BrokerSpec>,
         status: of::<BrokerStatus>,
@@ -141,6 +146,7 @@ pub const CRDS: &[Crd] = &[
             READY,
             REASON,
         ],
+        scale: None,
         needs_spec: true,
         spec: of::<TriggerSpec>,
         status: of::<TriggerStatus>,
@@ -225,6 +231,25 @@ pub const CRDS: &[Crd] = &[
             ("dev.knative.source.github.issues", "something happened to an issue"),
         ],
         spec: of::<GitHubSourceSpec>,
+        ..SOURCE
+    },
+    Crd {
+        kind: "KafkaSource",
+        description: "Makes events of the records of topics of Kafka.",
+        plural: "kafkasources",
+        categories: &["all", "knative", "eventing", "sources"],
+        versions: &["v1beta1", "v1"],
+        columns: &[
+            column("Topics", ".spec.topics"),
+            column("BootstrapServers", ".spec.bootstrapServers"),
+            READY,
+            REASON,
+            AGE,
+        ],
+        scale: Some((".spec.consumers", ".status.consumers")),
+        event_types: &[("dev.knative.kafka.event", "a record that is no CloudEvent itself")],
+        spec: of::<KafkaSourceSpec>,
+        status: of::<KafkaSourceStatus>,
         ..SOURCE
     },
     Crd {

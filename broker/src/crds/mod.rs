@@ -109,11 +109,16 @@ impl Crd {
         if let (true, Some(schema)) = (self.needs_spec, schema.as_object_mut()) {
             schema.insert("required".to_owned(), json!(["spec"]));
         }
+        let mut subresources = json!({ "status": {} });
+        if let (Some((spec, status)), Some(map)) = (self.scale, subresources.as_object_mut()) {
+            let paths = json!({ "specReplicasPath": spec, "statusReplicasPath": status });
+            map.insert("scale".to_owned(), paths);
+        }
         json!({
             "name": name,
             "served": true,
             "storage": self.versions.first() == Some(&name),
-            "subresources": { "status": {} },
+            "subresources": subresources,
             "additionalPrinterColumns": self.columns,
             "schema": { "openAPIV3Schema": schema },
         })

@@ -79,7 +79,9 @@ impl<'a> Reader<'a> {
             Kind::Trigger => self.trigger(),
             Kind::Channel | Kind::Backing(_) => self.channel(kind, metadata.map(|(_, it)| it)),
             Kind::Subscription => self.subscription(metadata.map(|(name, _)| name)),
-            Kind::Source(kind) => self.source(kind, metadata.map(|(name, _)| name)),
+            Kind::Source(kind) => {
+                self.source(kind, metadata.map(|(name, _)| name), metadata.map(|(_, it)| it))
+            }
             Kind::ConfigMap => self.config_map(),
             Kind::Secret => self.secret(),
         }
@@ -190,17 +192,24 @@ impl<'a> Reader<'a> {
         Some(Body::Subscription(Box::new(spec)))
     }
 
-    fn source(&mut self, kind: SourceKind, name: Option<&Name>) -> Option<Body> {
+    fn source(
+        &mut self,
+        kind: SourceKind,
+        name: Option<&Name>,
+        metadata: Option<&ObjectMeta>,
+    ) -> Option<Body> {
         self.needs_spec()?;
         let spec = match kind {
             SourceKind::Ping => SourceSpec::Ping(self.part("spec", None)?),
             SourceKind::GitHub => SourceSpec::GitHub(self.part("spec", None)?),
+            SourceKind::Kafka => SourceSpec::Kafka(self.part("spec", None)?),
             SourceKind::Webhook => SourceSpec::Webhook(self.part("spec", None)?),
             SourceKind::ApiServer => SourceSpec::ApiServer(self.part("spec", None)?),
         };
         let mut invalid = Vec::new();
         let unnamed = Name::new("default", "");
-        spec.check(name.unwrap_or(&unnamed), &mut invalid);
+        let labels = metadata.map(|metadata| metadata.labels.clone()).unwrap_or_default();
+        spec.check(name.unwrap_or(&unnamed), &labels, &mut invalid);
         self.check(invalid);
         Some(Body::Source(Box::new(spec)))
     }

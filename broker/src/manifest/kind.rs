@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Broker,
         Self::Trigger,
         Self::Channel,
@@ -42,6 +42,7 @@ impl Kind {
         Self::Subscription,
         Self::Source(SourceKind::Ping),
         Self::Source(SourceKind::GitHub),
+        Self::Source(SourceKind::Kafka),
         Self::Source(SourceKind::Webhook),
         Self::Source(SourceKind::ApiServer),
         Self::ConfigMap,
@@ -119,7 +120,6 @@ const LATER: &[&str] = &[
     "IntegrationSource",
     "JobSink",
     "KafkaSink",
-    "KafkaSource",
     "Parallel",
     "RequestReply",
     "Sequence",

@@ -1,9 +1,12 @@
 //! Sources of every kind: what can be wrong with one whatever else is defined, and what it refers to.
 
-use ::channel::{Destination, Invalid, Name};
+use std::collections::BTreeMap;
+
+use ::channel::{Destination, Invalid, Name, Reference};
 use ::sources::{
-    ApiServerPlan, GitHubPlan, GitHubSourceSpec, PingSourceSpec, Secret, SecretKeyRef, SecretSpec,
-    WebhookPlan, WebhookSourceSpec, apiserver, github, ping, webhook,
+    ApiServerPlan, GitHubPlan, GitHubSourceSpec, KafkaPlan, KafkaSourceSpec, PingSourceSpec,
+    Secret, SecretKeyRef, SecretSpec, WebhookPlan, WebhookSourceSpec, apiserver, github, kafka,
+    ping, webhook,
 };
 use dispatcher::{Filter, FilterSpec};
 
@@ -23,6 +26,8 @@ pub enum SourceKind {
     Ping,
     /// `sources.knative.dev/v1alpha1` GitHubSource.
     GitHub,
+    /// `sources.knative.dev/v1` KafkaSource.
+    Kafka,
     /// `sources.catchment.dev/v1alpha1` WebhookSource.
     Webhook,
     /// `sources.knative.dev/v1` ApiServerSource.
@@ -34,13 +39,15 @@ pub type ApiServerSourceSpec = ::sources::ApiServerSourceSpec<FilterSpec>;
 
 impl SourceKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Ping, Self::GitHub, Self::Webhook, Self::ApiServer];
+    pub const ALL: [Self; 5] =
+        [Self::Ping, Self::GitHub, Self::Kafka, Self::Webhook, Self::ApiServer];
 
     /// The kind as written in a manifest.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ping => ping::KIND,
             Self::GitHub => github::KIND,
+            Self::Kafka => kafka::KIND,
             Self::Webhook => webhook::KIND,
             Self::ApiServer => apiserver::KIND,
         }
@@ -52,6 +59,7 @@ impl SourceKind {
             Self::Ping => &["sources.knative.dev/v1", "sources.knative.dev/v1beta2"],
             Self::ApiServer => &["sources.knative.dev/v1"],
             Self::GitHub => &["sources.knative.dev/v1alpha1"],
+            Self::Kafka => &["sources.knative.dev/v1beta1", "sources.knative.dev/v1"],
             Self::Webhook => &["sources.catchment.dev/v1alpha1"],
         }
     }
@@ -74,6 +82,8 @@ pub enum SourceSpec {
     Ping(PingSourceSpec),
     /// Of a GitHubSource.
     GitHub(GitHubSourceSpec),
+    /// Of a KafkaSource.
+    Kafka(Box<KafkaSourceSpec>),
     /// Of a WebhookSource.
     Webhook(WebhookSourceSpec),
     /// Of an ApiServerSource.
@@ -86,6 +96,7 @@ impl SourceSpec {
         match self {
             Self::Ping(_) => SourceKind::Ping,
             Self::GitHub(_) => SourceKind::GitHub,
+            Self::Kafka(_) => SourceKind::Kafka,
             Self::Webhook(_) => SourceKind::Webhook,
             Self::ApiServer(_) => SourceKind::ApiServer,
         }
@@ -96,6 +107,7 @@ impl SourceSpec {
         match self {
             Self::Ping(spec) => spec.sink.as_ref(),
             Self::GitHub(spec) => spec.sink.as_ref(),
+            Self::Kafka(spec) => spec.sink.as_ref(),
             Self::Webhook(spec) => spec.sink.as_ref(),
             Self::ApiServer(spec) => spec.sink.as_ref(),
         }
@@ -113,6 +125,10 @@ impl SourceSpec {
                 let named = named.into_iter();
                 named.filter_map(|(field, it)| Some((field.to_owned(), it.as_ref()?))).collect()
             }
+            Self::Kafka(spec) => {
+                let secrets = spec.secrets().into_iter();
+                secrets.map(|(field, secret)| (field.to_owned(), secret)).collect()
+            }
             Self::Webhook(spec) => {
                 let secrets = spec.verification.iter().flat_map(|it| it.secrets.iter().enumerate());
                 let field = |index| format!("spec.verification.secrets[{index}]");
@@ -126,12 +142,37 @@ impl SourceSpec {
         self.secrets().into_iter().filter_map(|(_, secret)| secret.secret_key_ref.as_ref())
     }
 
-    /// Adds everything that is wrong with the spec of the source `name` on its own to `problems`.
-    pub(super) fn check(&self, name: &Name, problems: &mut Vec<Invalid>) {
+    /// How many consumers it has, of a kind that has some.
+    pub fn consumers(&self) -> Option<i32> {
+        match self {
+            Self::Kafka(spec) => Some(spec.consumers.unwrap_or(1)),
+            Self::Ping(_) | Self::GitHub(_) | Self::Webhook(_) | Self::ApiServer(_) => None,
+        }
+    }
+
+    /// Where dead letters go that the source itself speaks of.
+    pub fn dead_letter_sink(&self) -> Option<&Destination> {
+        match self {
+            Self::Kafka(spec) => spec.delivery.as_ref()?.dead_letter_sink.as_ref(),
+            Self::Ping(_) | Self::GitHub(_) | Self::Webhook(_) | Self::ApiServer(_) => None,
+        }
+    }
+
+    /// Adds everything that is wrong with the spec of the source `name` on its own, and with its
+    /// labels, to `problems`.
+    pub(super) fn check(
+        &self,
+        name: &Name,
+        labels: &BTreeMap<String, String>,
+        problems: &mut Vec<Invalid>,
+    ) {
         let unknown = |_: &SecretSpec| -> Result<Option<Secret>, String> { Ok(None) };
         match self {
             Self::Ping(spec) => drop(ping::PingPlan::new(spec, problems)),
             Self::GitHub(spec) => drop(GitHubPlan::new(spec, &unknown, problems)),
+            Self::Kafka(spec) => {
+                drop(KafkaPlan::new(name, spec, labels, &unknown, problems));
+            }
             Self::Webhook(spec) => drop(WebhookPlan::new(name, spec, &unknown, problems)),
             Self::ApiServer(spec) => {
                 ApiServerPlan::new(spec, problems);
@@ -145,7 +186,15 @@ impl SourceSpec {
 pub(super) fn unlinked(resources: &Resources, bad: &Bad) -> Vec<Problem> {
     let mut problems = Vec::new();
     for ((_, name), source) in &resources.sources {
-        problems.extend(missing_sink(name, source, resources, bad));
+        for (field, sink) in [
+            ("spec.sink", source.spec.sink()),
+            ("spec.delivery.deadLetterSink", source.spec.dead_letter_sink()),
+        ] {
+            let reference = sink.and_then(|sink| sink.reference.as_ref());
+            let missing =
+                reference.and_then(|it| missing_sink(name, source, (field, it), resources, bad));
+            problems.extend(missing);
+        }
         for (field, secret) in source.spec.secrets() {
             problems.extend(missing_secret(name, source, (&field, secret), resources, bad));
         }
@@ -156,10 +205,10 @@ pub(super) fn unlinked(resources: &Resources, bad: &Bad) -> Vec<Problem> {
 fn missing_sink(
     name: &Name,
     source: &Resource<SourceSpec>,
+    (field, reference): (&str, &Reference),
     resources: &Resources,
     bad: &Bad,
 ) -> Option<Problem> {
-    let reference = source.spec.sink()?.reference.as_ref()?;
     let namespace = reference.namespace.as_deref().filter(|it| !it.is_empty());
     let wanted = Name::new(namespace.unwrap_or(&name.namespace), reference.name.as_deref()?);
     let (word, suggestion) = if reference.kind.as_deref() == Some("Broker") {
@@ -176,7 +225,7 @@ fn missing_sink(
         return None;
     };
     let message = format!("{word} {wanted} is not defined here");
-    Some(Problem { suggestion, ..warning(source, "spec.sink.ref.name", message) })
+    Some(Problem { suggestion, ..warning(source, &format!("{field}.ref.name"), message) })
 }
 
 fn missing_secret(

@@ -9,6 +9,7 @@
 //! that of a broker that no user can have. Replicas share it where they share the channel's backend.
 
 mod book;
+mod dead_records;
 mod gate_sink;
 mod http_sink;
 mod plan;
@@ -21,10 +22,13 @@ use std::{
 };
 
 use ::sources::{
-    Endpoint, House, Phase, Report, SourceId, Supervisor, ping::Alarm, status::EventAttributes,
+    Endpoint, House, Phase, Report, SourceId, Supervisor,
+    kafka::{DeadLetters, DeadRecords},
+    ping::Alarm,
+    status::EventAttributes,
 };
 use arc_swap::ArcSwap;
-use channel::{Found, Hub, Name, Reference, Sink};
+use channel::{Destination, Found, Hub, Name, Reference, Sink};
 use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -39,6 +43,7 @@ use crate::{
 };
 
 use book::Book;
+use dead_records::HubRecords;
 use gate_sink::GateSink;
 use http_sink::Outbox;
 use plan::Plan;
@@ -72,16 +77,29 @@ pub struct SourceState {
 }
 
 impl SourceState {
+    /// Whether it works, and waits for nothing.
+    pub fn is_ready(&self) -> bool {
+        self.not_ready.is_none() && self.waits_for().is_none() && self.trouble().is_none()
+    }
+
     /// What keeps it from doing all that it should, if anything does.
     pub fn trouble(&self) -> Option<String> {
         self.failure().or_else(|| self.report.as_ref()?.trouble())
+    }
+
+    /// Why it cannot do all that it should for now, if so: what it waits for comes by itself.
+    pub fn waits_for(&self) -> Option<NotReady> {
+        match self.report.as_ref()?.phase() {
+            Phase::Waiting { reason, message } => Some(NotReady { reason, message }),
+            _ => None,
+        }
     }
 
     /// Why it is being started again, if it is.
     pub fn failure(&self) -> Option<String> {
         match self.report.as_ref()?.phase() {
             Phase::Failed { reason, .. } => Some(reason),
-            Phase::Starting | Phase::Running | Phase::Stopped => None,
+            Phase::Starting | Phase::Running | Phase::Waiting { .. } | Phase::Stopped => None,
         }
     }
 }
@@ -131,6 +149,8 @@ struct Origin {
     resource: u64,
     secrets: u64,
     sink: String,
+    /// The URL of its dead letter sink.
+    dead_letter_sink: Option<String>,
 }
 
 impl Sources {
@@ -199,9 +219,15 @@ impl Sources {
 
     /// Makes one source work, unless it does. One that cannot any more goes on as it was.
     fn one(&mut self, wanted: &Wanted<'_>, guide: &impl Guide) -> SourceState {
-        let sink = self.sink(wanted, guide);
-        let sink_url = sink.as_ref().ok().map(|(_, url)| url.clone());
-        let not_ready = sink.and_then(|(sink, url)| self.work(wanted, sink, url)).err();
+        // The loader lets no source through that names no sink.
+        let written = wanted.resource.spec.sink().cloned().unwrap_or_default();
+        let way = self.way(wanted, guide, "spec.sink", &written);
+        let sink_url = way.as_ref().ok().map(|way| way.url.clone());
+        let dead_letters = wanted.resource.spec.dead_letter_sink();
+        let dead_letters = dead_letters
+            .map(|written| self.way(wanted, guide, "spec.delivery.deadLetterSink", written))
+            .transpose();
+        let not_ready = way.and_then(|way| self.work(wanted, way, dead_letters?)).err();
         let known = self.known.get(wanted.id);
         SourceState {
             not_ready,
@@ -214,12 +240,18 @@ impl Sources {
     fn work(
         &mut self,
         wanted: &Wanted<'_>,
-        sink: Arc<dyn Sink>,
-        sink_url: String,
+        way: Way,
+        dead_letters: Option<Way>,
     ) -> Result<(), NotReady> {
         let Wanted { id, resource, resources, .. } = *wanted;
         let secrets = secrets::hash(&id.name, &resource.spec, resources);
-        let made_from = Origin { resource: resource.hash, secrets, sink: sink_url };
+        let Way { sink, url, hub } = way;
+        let made_from = Origin {
+            resource: resource.hash,
+            secrets,
+            sink: url,
+            dead_letter_sink: dead_letters.as_ref().map(|way| way.url.clone()),
+        };
         let known = self.known.get(id);
         if known.is_some_and(|known| known.made_from == made_from) {
             return Ok(());
@@ -241,6 +273,20 @@ impl Sources {
                 let watches = self.watches.as_ref().ok_or_else(no_cluster)?;
                 attributes = watch_attributes(&plan, watches);
                 let source = watches.source(&id.name, *plan, filter);
+                let report = self.supervisor(&notes).start(id.clone(), Arc::new(source), sink);
+                (report, None)
+            }
+            Plan::Kafka(plan) => {
+                let store = hub.map(|hub| -> Arc<dyn DeadRecords> {
+                    let control = Arc::clone(&self.control);
+                    Arc::new(HubRecords::new(id, hub, &made_from.sink, control))
+                });
+                let dead_letters = DeadLetters {
+                    sink: dead_letters.map(|way| way.sink),
+                    store,
+                    destination: made_from.sink.clone(),
+                };
+                let source = ::sources::KafkaSource::new(id.name.clone(), *plan, dead_letters);
                 let report = self.supervisor(&notes).start(id.clone(), Arc::new(source), sink);
                 (report, None)
             }
@@ -267,33 +313,34 @@ impl Sources {
         Ok(())
     }
 
-    /// Where the events of a source go, and how that is told.
-    fn sink(
+    /// The way to a sink that is written at `field`.
+    fn way(
         &self,
         wanted: &Wanted<'_>,
         guide: &impl Guide,
-    ) -> Result<(Arc<dyn Sink>, String), NotReady> {
+        field: &str,
+        written: &Destination,
+    ) -> Result<Way, NotReady> {
         let namespace = &wanted.id.name.namespace;
-        // The loader lets no source through that names none.
-        let destination = wanted.resource.spec.sink().cloned().unwrap_or_default();
-        let target = destination.resolve_by("spec.sink", namespace, |it| guide.find(it));
+        let target = written.resolve_by(field, namespace, |it| guide.find(it));
         let target = target
             .map_err(|invalid| NotReady { reason: "NotFound", message: invalid.to_string() })?;
         let url = target.url.to_string();
-        let hub = destination.reference.as_ref().filter(|_| destination.uri.is_none());
+        let hub = written.reference.as_ref().filter(|_| written.uri.is_none());
         let hub = hub.and_then(|reference| {
             let own = reference.namespace.clone().filter(|own| !own.is_empty());
             let namespace = Some(own.unwrap_or_else(|| namespace.clone()));
             guide.hub(&Reference { namespace, ..reference.clone() })
         });
         if let Some(hub) = hub {
-            return Ok((Arc::new(GateSink::new(hub, Arc::clone(&self.gates))), url));
+            let sink = Arc::new(GateSink::new(hub.clone(), Arc::clone(&self.gates)));
+            return Ok(Way { sink, url, hub: Some(hub) });
         }
         let sink = self.outbox.sink(&target).map_err(|error| NotReady {
             reason: "SinkInvalid",
-            message: format!("spec.sink: {error}"),
+            message: format!("{field}: {error}"),
         })?;
-        Ok((Arc::new(sink), url))
+        Ok(Way { sink: Arc::new(sink), url, hub: None })
     }
 
     /// Whoever runs sources; with it, the alarm.
@@ -349,6 +396,15 @@ impl Sources {
 fn no_cluster() -> NotReady {
     let message = "there is no cluster to watch: serve --kubernetes follows one".to_owned();
     NotReady { reason: "NoCluster", message }
+}
+
+/// Where events go.
+#[derive(Debug)]
+struct Way {
+    sink: Arc<dyn Sink>,
+    url: String,
+    /// The hub of this process that it leads to.
+    hub: Option<Hub>,
 }
 
 /// A source in the making.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::sources::{
-    ApiServerPlan, Endpoint, GitHubPlan, Notes, Report, SourceId, WebhookPlan,
+    ApiServerPlan, Endpoint, GitHubPlan, KafkaPlan, Notes, Report, SourceId, WebhookPlan,
     github::Hook,
     ping::{self, PingPlan},
     status::EventAttributes,
@@ -21,6 +21,7 @@ use crate::{control::NotReady, manifest::SourceSpec};
 pub(super) enum Plan {
     Ping(PingPlan),
     GitHub(Box<GitHubPlan>),
+    Kafka(Box<KafkaPlan>),
     Webhook(Box<WebhookPlan>),
     ApiServer(Box<ApiServerPlan>, Filter),
 }
@@ -40,6 +41,11 @@ impl Plan {
             SourceSpec::GitHub(spec) => {
                 GitHubPlan::new(spec, &resolve, problems).map(|plan| Self::GitHub(plan.into()))
             }
+            SourceSpec::Kafka(spec) => {
+                let labels = &wanted.resource.labels;
+                KafkaPlan::new(name, spec, labels, &resolve, problems)
+                    .map(|plan| Self::Kafka(plan.into()))
+            }
             SourceSpec::Webhook(spec) => WebhookPlan::new(name, spec, &resolve, problems)
                 .map(|plan| Self::Webhook(plan.into())),
             SourceSpec::ApiServer(spec) => {
@@ -57,6 +63,7 @@ impl Plan {
         match self {
             Self::Ping(_) => vec![ping::ce_attributes(name)],
             Self::GitHub(plan) => plan.ce_attributes(),
+            Self::Kafka(plan) => plan.ce_attributes(name),
             Self::Webhook(_) | Self::ApiServer(..) => Vec::new(),
         }
     }
@@ -65,7 +72,7 @@ impl Plan {
     pub(super) fn hook(&self, name: &Name, public_url: Option<&Url>) -> Option<Hook> {
         match self {
             Self::GitHub(plan) => Hook::new(name, plan, public_url?),
-            Self::Ping(_) | Self::Webhook(_) | Self::ApiServer(..) => None,
+            Self::Ping(_) | Self::Kafka(_) | Self::Webhook(_) | Self::ApiServer(..) => None,
         }
     }
 
@@ -78,7 +85,7 @@ impl Plan {
         report: Arc<Report>,
     ) -> Option<Endpoint> {
         let (ways, remembered, body_bytes_max) = match self {
-            Self::Ping(_) | Self::ApiServer(..) => return None,
+            Self::Ping(_) | Self::Kafka(_) | Self::ApiServer(..) => return None,
             Self::GitHub(plan) => ((plan.verifier, plan.mapper), REMEMBERED, plan.body_bytes_max),
             Self::Webhook(plan) => {
                 ((plan.verifier, plan.mapper), plan.remembered, plan.body_bytes_max)
@@ -91,7 +98,7 @@ impl Plan {
 
 fn invalid(problems: &[Invalid]) -> NotReady {
     let of_secrets = |problem: &&Invalid| {
-        ["spec.secretToken", "spec.accessToken", "spec.verification.secrets"]
+        ["spec.secretToken", "spec.accessToken", "spec.verification.secrets", "spec.net."]
             .iter()
             .any(|field| problem.field.starts_with(field))
     };

@@ -16,6 +16,9 @@ use channel::{Event, Hub, Name};
 
 use crate::{TriggerKey, attempt::AttemptLog};
 
+/// What is shown in place of a trigger.
+pub(crate) const NO_TRIGGER: &str = "-";
+
 /// Why an event became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -31,7 +34,7 @@ pub enum Reason {
     Loop,
     /// The subscriber's reply was no valid event.
     Reply,
-    /// Another client wrote it to the broker's storage, and it is no CloudEvent.
+    /// Another client wrote it to the broker's storage, or where a source reads, and it is no CloudEvent.
     Undecodable,
 }
 
@@ -94,6 +97,29 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// A letter of an event that no trigger has asked for, to be put among those of `hub`.
+    pub fn without_trigger(
+        hub: &Hub,
+        destination: &str,
+        reason: Reason,
+        detail: Option<String>,
+        event: Event,
+    ) -> Box<Self> {
+        Box::new(Self {
+            id: 0,
+            hub: hub.clone(),
+            trigger: Name::new(hub.name.namespace.clone(), NO_TRIGGER),
+            key: TriggerKey::fresh(),
+            destination: destination.to_owned(),
+            reason,
+            detail,
+            failed_at: SystemTime::now(),
+            attempts: AttemptLog::default(),
+            event,
+            sink: None,
+        })
+    }
+
     /// Bytes that it is counted with.
     pub fn cost(&self) -> usize {
         size_of::<Self>() + self.event.cost() + self.attempts.bytes()

@@ -1,40 +1,27 @@
 //! Something in a broker's storage that is no CloudEvent -> dead letters.
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use channel::{Lease, Name};
+use channel::Lease;
 
-use super::{DeadLetter, Kept, Reason};
-use crate::{Fanout, TriggerKey, attempt::AttemptLog, worker::Worker};
+use super::{DeadLetter, Kept, NO_TRIGGER, Reason};
+use crate::{Fanout, worker::Worker};
 
 /// How long to wait while the dead letters have no room, or cannot be stored.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// What is shown in place of a trigger.
-const NO_TRIGGER: &str = "-";
 
 /// Puts what another client wrote, and what is no CloudEvent, into the dead letters, for as long as it
 /// takes; only then is it settled.
 pub(crate) fn bury_undecodable(worker: &Rc<Worker>, fanout: &Arc<Fanout>, lease: Lease) {
     let fanout = Arc::clone(fanout);
     worker.tasks.spawn_local(async move {
-        let mut letter = Box::new(DeadLetter {
-            id: 0,
-            hub: fanout.hub.clone(),
-            trigger: Name::new(fanout.hub.name.namespace.clone(), NO_TRIGGER),
-            key: TriggerKey::fresh(),
-            destination: NO_TRIGGER.to_owned(),
-            reason: Reason::Undecodable,
-            detail: lease.problem().map(str::to_owned),
-            failed_at: SystemTime::now(),
-            attempts: AttemptLog::default(),
-            event: lease.event().clone(),
-            sink: None,
-        });
+        let mut letter = DeadLetter::without_trigger(
+            &fanout.hub,
+            NO_TRIGGER,
+            Reason::Undecodable,
+            lease.problem().map(str::to_owned),
+            lease.event().clone(),
+        );
         let Kept { letter, mut storing } = loop {
             match fanout.dead_letters.put(letter) {
                 Ok(kept) => break kept,

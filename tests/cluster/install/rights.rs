@@ -36,7 +36,7 @@ fn allowed() -> BTreeSet<Right> {
     allow(&READ, EVENTING, &["brokers", "triggers"]);
     allow(&READ, MESSAGING, &["channels", "subscriptions"]);
     allow(&READ, MESSAGING, &BACKING);
-    allow(&READ, SOURCES, &["pingsources", "githubsources", "apiserversources"]);
+    allow(&READ, SOURCES, &["pingsources", "githubsources", "kafkasources", "apiserversources"]);
     allow(&READ, OWN_SOURCES, &["webhooksources"]);
     allow(&READ, "", &["services", "configmaps"]);
     allow(&["get", "list"], "apiextensions.k8s.io", &["customresourcedefinitions"]);
@@ -44,7 +44,7 @@ fn allowed() -> BTreeSet<Right> {
         (EVENTING, &["brokers", "triggers"][..]),
         (MESSAGING, &["channels", "subscriptions"]),
         (MESSAGING, &BACKING),
-        (SOURCES, &["pingsources", "githubsources", "apiserversources"]),
+        (SOURCES, &["pingsources", "githubsources", "kafkasources", "apiserversources"]),
         (OWN_SOURCES, &["webhooksources"]),
     ] {
         for kind in kinds {

@@ -149,10 +149,21 @@ impl Kafka {
         self.ready(index).await
     }
 
+    /// Makes a topic as an operator would.
+    pub async fn create_topic(&self, topic: &str, partitions: usize) {
+        let call = format!("createTopics(List.of(new NewTopic(args[1], {partitions}, (short) 1)))");
+        self.administer(&call, topic).await;
+    }
+
     /// Deletes a topic as an operator would.
     pub async fn delete_topic(&self, topic: &str) {
-        let script = self.nodes[0].folder.path().join("Delete.java");
-        fs::write(&script, DELETE).expect("it can be written");
+        self.administer("deleteTopics(List.of(args[1]))", topic).await;
+    }
+
+    async fn administer(&self, call: &str, topic: &str) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = folder.path().join("Administer.java");
+        fs::write(&script, ADMINISTER.replace("CALL", call)).expect("it can be written");
         let mut args = java_args();
         args.extend([script.display().to_string(), self.bootstrap(), topic.to_owned()]);
         let mut process = Process::start(Path::new("java"), &args, &[], &[]);
@@ -284,13 +295,13 @@ pub fn make_certificate(folder: &Path) -> Result<(PathBuf, PathBuf), String> {
     Ok((store, pem))
 }
 
-const DELETE: &str = "
+const ADMINISTER: &str = "
     import java.util.*;
     import org.apache.kafka.clients.admin.*;
-    public class Delete {
+    public class Administer {
         public static void main(String[] args) throws Exception {
             try (Admin admin = Admin.create(Map.<String, Object>of(\"bootstrap.servers\", args[0]))) {
-                admin.deleteTopics(List.of(args[1])).all().get();
+                admin.CALL.all().get();
             }
         }
     }";

@@ -135,6 +135,7 @@ impl SourceView {
         let is_called =
             SourceKind::ALL.iter().any(|kind| kind.is_called() && kind.as_str() == id.kind);
         let failure = state.trouble();
+        let not_ready = state.not_ready.clone().or_else(|| state.waits_for());
         let attributes = state
             .attributes
             .iter()
@@ -143,9 +144,9 @@ impl SourceView {
             kind: id.kind,
             namespace: id.name.namespace.clone(),
             name: id.name.name.clone(),
-            ready: state.not_ready.is_none() && failure.is_none(),
-            reason: state.not_ready.as_ref().map(|why| why.reason),
-            message: state.not_ready.as_ref().map(|why| why.message.clone()),
+            ready: state.is_ready(),
+            reason: not_ready.as_ref().map(|why| why.reason),
+            message: not_ready.map(|why| why.message),
             sink: state.sink.clone(),
             address: is_called.then(|| format!("{events_url}/sources/{}", id.name)),
             ce_attributes: attributes.collect(),

@@ -152,8 +152,7 @@ impl Scrape {
         for (place, (id, state)) in inventory.sources.iter().enumerate() {
             let label = if place < OWN_MAX { id.name.to_string() } else { OTHER.to_owned() };
             let numbers = self.sources.entry((id.kind, label)).or_default();
-            let works = state.not_ready.is_none() && state.trouble().is_none();
-            numbers.ready += u64::from(works);
+            numbers.ready += u64::from(state.is_ready());
             if let Some(report) = &state.report {
                 numbers.counts.add(&report.counts());
             }

@@ -3,6 +3,7 @@
 use ::sources::{
     SourceId,
     apiserver::ApiServerSourceStatus,
+    kafka,
     status::{Holds, SourceStatus, conditions},
 };
 use channel::{Name, status::Observed};
@@ -14,7 +15,8 @@ use super::{
 };
 use crate::{
     control::NotReady,
-    manifest::{Kind, Problem, SourceKind},
+    manifest::{Kind, Problem, SourceKind, SourceSpec},
+    sourcing::SourceState,
 };
 
 const SINK: &str = "SinkProvided";
@@ -74,6 +76,13 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
     if let Some(standing) = &standing {
         parts.push((PERMISSIONS, watched(standing.as_ref(), |it| it.reason == FORBIDDEN)));
     }
+    if kind == SourceKind::Kafka {
+        let of_key = |problem: &&Problem| problem.field.ends_with(kafka::KEY_TYPE_LABEL);
+        let of_key = view.errors(Kind::Source(kind), name).find(of_key).map(in_line);
+        parts.extend(of_kafka(state, not_ready, of_key));
+        let spec = resource.map(|resource| &resource.spec);
+        status.consumers = spec.and_then(SourceSpec::consumers);
+    }
     parts.push(("OIDCIdentityCreated", Holds::True));
     // Where Knative deploys something that makes the events, this program makes them.
     parts.push((at_work(kind), works));
@@ -115,9 +124,38 @@ fn watched(standing: Option<&Standing>, is_its: impl Fn(&Trouble) -> bool) -> Ho
 /// The condition that says that a source is at work, by Knative's name where it has one.
 fn at_work(kind: SourceKind) -> &'static str {
     match kind {
-        SourceKind::Ping | SourceKind::Webhook | SourceKind::ApiServer => "Deployed",
+        SourceKind::Ping | SourceKind::Kafka | SourceKind::Webhook | SourceKind::ApiServer => {
+            "Deployed"
+        }
         SourceKind::GitHub => "WebhookConfigured",
     }
+}
+
+/// What Knative tells of a KafkaSource beside that: whether its cluster and topics are there, where
+/// its group begins, and whether its label for keys is one. Kafka shares the partitions out.
+fn of_kafka(
+    state: Option<&SourceState>,
+    not_ready: Option<&NotReady>,
+    wrong_key: Option<String>,
+) -> [(&'static str, Holds); 4] {
+    let waits = state.and_then(SourceState::waits_for);
+    let unless = |reasons: &[&str]| match (state, &waits) {
+        _ if not_ready.is_some() || state.is_none() => {
+            Holds::Unknown { reason: "Starting", message: "it is not at work yet".to_owned() }
+        }
+        (_, Some(why)) if reasons.contains(&why.reason) => because(why),
+        _ => Holds::True,
+    };
+    let key_type = wrong_key.map_or(Holds::True, |message| Holds::False {
+        reason: "IncorrectKafkaSourceKeyTypeLabel",
+        message,
+    });
+    [
+        ("ConnectionEstablished", unless(&[kafka::CONNECTION, kafka::TOPICS])),
+        ("InitialOffsetsCommitted", unless(&[kafka::OFFSETS])),
+        ("KeyTypeCorrect", key_type),
+        ("Scheduled", Holds::True),
+    ]
 }
 
 fn because(why: &NotReady) -> Holds {

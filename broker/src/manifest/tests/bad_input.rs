@@ -179,7 +179,7 @@ fn a_name_is_required_and_follows_dns() {
 fn a_kind_that_is_not_read_is_told_apart() {
     let supported = "supported: Broker, Trigger, Channel, InMemoryChannel, DiskChannel, \
                      KafkaChannel, NatsJetStreamChannel, Subscription, PingSource, GitHubSource, \
-                     WebhookSource, ApiServerSource, ConfigMap, Secret";
+                     KafkaSource, WebhookSource, ApiServerSource, ConfigMap, Secret";
     let cases = [
         (
             "eventing.knative.dev/v1",
