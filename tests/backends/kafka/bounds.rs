@@ -84,6 +84,7 @@ async fn no_more_is_read_than_there_is_memory_for() {
     drop(held);
 }
 
+/// The notes about attempts; others tell which topics are there, and stay with them.
 async fn notes(ledger: &dyn Ledger) -> BTreeSet<String> {
     let mut watch = ledger.watch();
     let mut notes = BTreeSet::new();
@@ -91,7 +92,10 @@ async fn notes(ledger: &dyn Ledger) -> BTreeSet<String> {
         match poll_fn(|cx| watch.poll_change(cx)).await.expect("it goes on") {
             Change::Put { key, .. } => drop(notes.insert(key)),
             Change::Removed { key } => drop(notes.remove(&key)),
-            Change::Loaded => return notes,
+            Change::Loaded => {
+                notes.retain(|key| key.starts_with("amend/"));
+                return notes;
+            }
         }
     }
 }
