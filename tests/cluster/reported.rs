@@ -206,6 +206,9 @@ async fn what_is_wrong_is_a_condition_with_the_field_in_it() {
     loosen(&cluster);
     let program = join(&cluster).await;
     let uri = "subscriber: {uri: 'http://till.example'}";
+    // A definition that was changed has broken the watches: they are back when this is told.
+    apply(&cluster, &broker("shop"));
+    until(&cluster, "broker shop", "Ready", "True").await;
     apply(&cluster, &wrong_objects(uri));
     for (object, kind, reason, message) in WRONG {
         until(&cluster, object, "Ready", "False").await;

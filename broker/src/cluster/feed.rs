@@ -186,7 +186,7 @@ impl Cluster {
                 self.next_at = Instant::now() + APART;
                 let addresses: Arc<dyn Addresses> = Arc::<Referred>::clone(&self.shared.referred);
                 self.objects.set_foreign(self.foreign.clone());
-                (self.snapshot, _) = self.objects.link(&addresses);
+                self.snapshot = self.objects.link(&addresses);
                 let is_waited_for = self.follow_wanted();
                 if self.is_begun || !is_waited_for {
                     self.is_begun = true;

@@ -64,10 +64,9 @@ impl Objects {
         self.state.set_foreign(brokers);
     }
 
-    /// What all of them say now, and whether that is news. What this process does not run is found
-    /// by `addresses`.
-    pub(crate) fn link(&mut self, addresses: &Arc<dyn Addresses>) -> (Snapshot, bool) {
-        let is_news = self.state.relink(Timestamp::now());
+    /// What all of them say now. What this process does not run is found by `addresses`.
+    pub(crate) fn link(&mut self, addresses: &Arc<dyn Addresses>) -> Snapshot {
+        self.state.relink(Timestamp::now());
         let mut snapshot = self.state.snapshot().clone();
         for standing in &snapshot.problems {
             let file = &standing.problem.file;
@@ -76,6 +75,6 @@ impl Objects {
             }
         }
         snapshot.addresses = Some(Arc::clone(addresses));
-        (snapshot, is_news)
+        snapshot
     }
 }

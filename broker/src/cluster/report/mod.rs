@@ -21,7 +21,6 @@ use ::channel::{Hub, Name, status::Condition};
 use kube::Client;
 use serde_json::Value;
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{self, Instant, MissedTickBehavior},
 };
@@ -172,6 +171,8 @@ impl Reporter {
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
         let opener = Arc::clone(&self.opener);
         let mut cleaner = Cleaner::new(client, shared, opener, self.cleanup_timeout);
+        let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
+        let writer = Writer::new(client, shared, leading.clone());
         let mut looks = time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looked = None;
@@ -198,7 +199,7 @@ impl Reporter {
             }
             let reports = self.reports(&inventory, &maker.unmade);
             let is_all = reports.len() < WRITES_MAX;
-            if stop.run_until_cancelled(self.write(reports, &leading)).await.is_none() {
+            if stop.run_until_cancelled(self.write(reports, &writer)).await.is_none() {
                 break;
             }
             // What was written is seen too: a look after it finds nothing to tell.
@@ -260,8 +261,7 @@ impl Reporter {
         reports
     }
 
-    async fn write(&mut self, reports: Vec<Report>, leading: &watch::Receiver<bool>) {
-        let writer = Writer::new(self.client.clone(), Arc::clone(&self.shared), leading.clone());
+    async fn write(&mut self, reports: Vec<Report>, writer: &Writer) {
         for Written { kind, name, wanted, outcome } in writer.write(reports).await {
             let key = (kind, name);
             match outcome {

@@ -71,18 +71,17 @@ pub(super) fn status(view: &View<'_>, name: &Name, broker: Option<&Name>) -> Opt
             view.sink(sink.0.as_ref(), sink.1, refused.is_some(), &mut conditions);
         depends(view, name, resource, &mut conditions);
     }
-    match state.map(|state| (&state.running, &state.unresolved)) {
-        Some((Ok(_), None)) => conditions.holds(SUBSCRIPTION),
-        // What cannot be found is told of by the condition of what it is.
-        Some((Ok(_), Some(_))) => conditions.holds(SUBSCRIPTION),
+    // What cannot be found any more is told of by the condition of what it is.
+    match state.map(|state| &state.running) {
+        Some(Ok(_)) => conditions.holds(SUBSCRIPTION),
         // It is there, and not at work: its own condition says why.
-        Some((Err(NotReady { reason: "BrokerDoesNotExist", .. }), _))
+        Some(Err(NotReady { reason: "BrokerDoesNotExist", .. }))
             if view.brokers.contains_key(broker) =>
         {
             let message = format!("Broker {:?} is not at work", broker.name);
             conditions.fails(SUBSCRIPTION, "BrokerNotReady", &message);
         }
-        Some((Err(NotReady { reason, message }), _)) => {
+        Some(Err(NotReady { reason, message })) => {
             if *reason == "SubscriberUnresolved" && !conditions.has_failed(SUBSCRIBER) {
                 conditions.fails(SUBSCRIBER, "Unable to get the Subscriber's URI", message);
                 status.subscriber_uri = None;

@@ -64,10 +64,8 @@ impl<'a> View<'a> {
             problems.entry(problem.file.as_path()).or_default().push(problem);
         }
         let mut subscriptions: BTreeMap<&Name, Vec<(&Name, &Seen)>> = BTreeMap::new();
-        for ((kind, name), seen) in seen.iter().filter(|((kind, _), _)| *kind == Kind::Subscription)
-        {
-            debug_assert_eq!(*kind, Kind::Subscription);
-            if let Some(channel) = &seen.hub {
+        for ((kind, name), seen) in seen {
+            if let (Kind::Subscription, Some(channel)) = (kind, &seen.hub) {
                 subscriptions.entry(channel).or_default().push((name, seen));
             }
         }
