@@ -31,16 +31,20 @@
 //! # Reading order
 //!
 //! `source` (the contract), `supervisor`, `notes` (what outlives a restart), `spec` (what all specs
-//! share), [`status`], then [`ping`], [`webhook`], [`github`], [`kafka`] and [`apiserver`].
+//! share), `objects` and `selector` (a cluster's objects, as specs name them), [`status`], then [`ping`], [`webhook`], [`github`], [`kafka`] and [`apiserver`];
+//! [`binding`] is of programs that make events elsewhere.
 
 pub mod apiserver;
 mod backoff;
+pub mod binding;
 pub mod github;
 pub mod kafka;
 mod notes;
+mod objects;
 mod patience;
 pub mod ping;
 mod report;
+mod selector;
 mod source;
 mod spec;
 pub mod status;
@@ -51,12 +55,14 @@ pub mod webhook;
 
 pub use apiserver::{ApiServerPlan, ApiServerSourceSpec};
 pub use backoff::Backoff;
+pub use binding::{BindingPlan, ContainerPlan, ContainerSourceSpec, SinkBindingSpec};
 pub use github::{GitHubPlan, GitHubSourceSpec};
 pub use kafka::{KafkaPlan, KafkaSource, KafkaSourceSpec};
 pub use notes::{Notes, NotesError};
 pub use patience::Patience;
 pub use ping::{PingSource, PingSourceSpec};
 pub use report::{Counts, Phase, Report};
+pub use selector::{LabelSelector, Requirement};
 pub use source::{Context, Failure, PUTS_MAX, Put, Source, SourceId};
 pub use spec::{CloudEventOverrides, Overrides, Resolve, SecretKeyRef, SecretSpec};
 pub use supervisor::{House, Supervisor};

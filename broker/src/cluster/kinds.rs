@@ -32,6 +32,8 @@ pub(super) const FOLLOWED: &[Followed] = &[
     followed(Kind::Source(SourceKind::Kafka), "kafkasources"),
     followed(Kind::Source(SourceKind::Webhook), "webhooksources"),
     followed(Kind::Source(SourceKind::ApiServer), "apiserversources"),
+    followed(Kind::Source(SourceKind::SinkBinding), "sinkbindings"),
+    followed(Kind::Source(SourceKind::Container), "containersources"),
 ];
 
 const fn followed(kind: Kind, plural: &'static str) -> Followed {

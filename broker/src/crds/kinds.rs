@@ -1,7 +1,8 @@
 //! The kinds that have a definition: names, versions, columns, labels, as Knative has them.
 
 use ::sources::{
-    GitHubSourceSpec, KafkaSourceSpec, PingSourceSpec, WebhookSourceSpec,
+    ContainerSourceSpec, GitHubSourceSpec, KafkaSourceSpec, PingSourceSpec, SinkBindingSpec,
+    WebhookSourceSpec,
     apiserver::ApiServerSourceStatus,
     status::{KafkaSourceStatus, SourceStatus},
 };
@@ -276,6 +277,26 @@ pub const CRDS: &[Crd] = &[
         ],
         spec: of::<ApiServerSourceSpec>,
         status: of::<ApiServerSourceStatus>,
+        ..SOURCE
+    },
+    Crd {
+        kind: "SinkBinding",
+        description: "Tells the pods of other objects where their events go.",
+        plural: "sinkbindings",
+        categories: &["all", "knative", "sources", "bindings"],
+        ducks: &[
+            "duck.knative.dev/source",
+            "eventing.knative.dev/source",
+            "duck.knative.dev/binding",
+        ],
+        spec: of::<SinkBindingSpec>,
+        ..SOURCE
+    },
+    Crd {
+        kind: "ContainerSource",
+        description: "Runs containers that make events, and tells them where those go.",
+        plural: "containersources",
+        spec: of::<ContainerSourceSpec>,
         ..SOURCE
     },
 ];

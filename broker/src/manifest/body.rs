@@ -205,6 +205,8 @@ impl<'a> Reader<'a> {
             SourceKind::Kafka => SourceSpec::Kafka(self.part("spec", None)?),
             SourceKind::Webhook => SourceSpec::Webhook(self.part("spec", None)?),
             SourceKind::ApiServer => SourceSpec::ApiServer(self.part("spec", None)?),
+            SourceKind::SinkBinding => SourceSpec::SinkBinding(self.part("spec", None)?),
+            SourceKind::Container => SourceSpec::Container(self.part("spec", None)?),
         };
         let mut invalid = Vec::new();
         let unnamed = Name::new("default", "");

@@ -276,13 +276,13 @@ impl File<'_> {
 /// What a file may not ask for.
 fn without_cluster(node: &Node, path: &str, kind: Kind) -> Option<Finding> {
     let is_file = node.at != Position::NONE;
-    let needs_cluster = matches!(kind, Kind::Source(source) if source.needs_cluster());
+    let Kind::Source(source) = kind else { return None };
+    let instead = source.instead().filter(|_| is_file)?;
     let message = format!(
-        "{} runs only in a cluster: apply it there, and `catchment serve --kubernetes` runs it; here use a WebhookSource, or `catchment send`",
+        "{} runs only in a cluster: apply it there, and `catchment serve --kubernetes` runs it; here {instead}",
         kind.as_str()
     );
-    let finding = || Finding::new(node.locate("kind"), join(path, "kind"), message);
-    (is_file && needs_cluster).then(finding)
+    Some(Finding::new(node.locate("kind"), join(path, "kind"), message))
 }
 
 /// Where the fields are in a file; an object of a cluster has no places.

@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Broker,
         Self::Trigger,
         Self::Channel,
@@ -45,6 +45,8 @@ impl Kind {
         Self::Source(SourceKind::Kafka),
         Self::Source(SourceKind::Webhook),
         Self::Source(SourceKind::ApiServer),
+        Self::Source(SourceKind::SinkBinding),
+        Self::Source(SourceKind::Container),
         Self::ConfigMap,
         Self::Secret,
     ];
@@ -111,7 +113,6 @@ pub(super) const MESSAGING: &str = "messaging.knative.dev/";
 
 /// Kinds of Knative Eventing that are not read by this build.
 const LATER: &[&str] = &[
-    "ContainerSource",
     "EventPolicy",
     "EventTransform",
     "EventType",
@@ -123,7 +124,6 @@ const LATER: &[&str] = &[
     "Parallel",
     "RequestReply",
     "Sequence",
-    "SinkBinding",
 ];
 
 /// What to do with a document.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use ::channel::{Destination, Invalid, Name, Reference};
 use ::sources::{
-    ApiServerPlan, GitHubPlan, GitHubSourceSpec, KafkaPlan, KafkaSourceSpec, PingSourceSpec,
-    Secret, SecretKeyRef, SecretSpec, WebhookPlan, WebhookSourceSpec, apiserver, github, kafka,
+    ApiServerPlan, BindingPlan, CloudEventOverrides, ContainerPlan, ContainerSourceSpec,
+    GitHubPlan, GitHubSourceSpec, KafkaPlan, KafkaSourceSpec, PingSourceSpec, Secret, SecretKeyRef,
+    SecretSpec, SinkBindingSpec, WebhookPlan, WebhookSourceSpec, apiserver, binding, github, kafka,
     ping, webhook,
 };
 use dispatcher::{Filter, FilterSpec};
@@ -32,6 +33,10 @@ pub enum SourceKind {
     Webhook,
     /// `sources.knative.dev/v1` ApiServerSource.
     ApiServer,
+    /// `sources.knative.dev/v1` SinkBinding.
+    SinkBinding,
+    /// `sources.knative.dev/v1` ContainerSource.
+    Container,
 }
 
 /// `spec` of an ApiServerSource, whose filters are those of Triggers.
@@ -39,8 +44,15 @@ pub type ApiServerSourceSpec = ::sources::ApiServerSourceSpec<FilterSpec>;
 
 impl SourceKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Ping, Self::GitHub, Self::Kafka, Self::Webhook, Self::ApiServer];
+    pub const ALL: [Self; 7] = [
+        Self::Ping,
+        Self::GitHub,
+        Self::Kafka,
+        Self::Webhook,
+        Self::ApiServer,
+        Self::SinkBinding,
+        Self::Container,
+    ];
 
     /// The kind as written in a manifest.
     pub fn as_str(self) -> &'static str {
@@ -50,6 +62,8 @@ impl SourceKind {
             Self::Kafka => kafka::KIND,
             Self::Webhook => webhook::KIND,
             Self::ApiServer => apiserver::KIND,
+            Self::SinkBinding => binding::KIND,
+            Self::Container => binding::CONTAINER_KIND,
         }
     }
 
@@ -57,16 +71,32 @@ impl SourceKind {
     pub(super) fn api_versions(self) -> &'static [&'static str] {
         match self {
             Self::Ping => &["sources.knative.dev/v1", "sources.knative.dev/v1beta2"],
-            Self::ApiServer => &["sources.knative.dev/v1"],
+            Self::ApiServer | Self::SinkBinding | Self::Container => &["sources.knative.dev/v1"],
             Self::GitHub => &["sources.knative.dev/v1alpha1"],
             Self::Kafka => &["sources.knative.dev/v1beta1", "sources.knative.dev/v1"],
             Self::Webhook => &["sources.catchment.dev/v1alpha1"],
         }
     }
 
-    /// Whether it needs a cluster.
-    pub(super) fn needs_cluster(self) -> bool {
-        self == Self::ApiServer
+    /// What to do without a cluster, of a kind that needs one.
+    pub(super) fn instead(self) -> Option<&'static str> {
+        match self {
+            Self::ApiServer => Some("use a WebhookSource, or `catchment send`"),
+            Self::SinkBinding => Some(
+                "start the program yourself, with K_SINK in its environment: the address of a broker, \
+                 such as http://127.0.0.1:8080/default/default",
+            ),
+            Self::Container => Some(
+                "start the container yourself, with K_SINK in its environment: the address of a broker, \
+                 as in `docker run --network host -e K_SINK=http://127.0.0.1:8080/default/default IMAGE`",
+            ),
+            Self::Ping | Self::GitHub | Self::Kafka | Self::Webhook => None,
+        }
+    }
+
+    /// Whether programs of others make its events, which are told where those go.
+    pub fn is_binding(self) -> bool {
+        matches!(self, Self::SinkBinding | Self::Container)
     }
 
     /// Whether others call it, at `/sources/namespace/name`.
@@ -88,6 +118,10 @@ pub enum SourceSpec {
     Webhook(WebhookSourceSpec),
     /// Of an ApiServerSource.
     ApiServer(ApiServerSourceSpec),
+    /// Of a SinkBinding.
+    SinkBinding(Box<SinkBindingSpec>),
+    /// Of a ContainerSource.
+    Container(Box<ContainerSourceSpec>),
 }
 
 impl SourceSpec {
@@ -99,6 +133,8 @@ impl SourceSpec {
             Self::Kafka(_) => SourceKind::Kafka,
             Self::Webhook(_) => SourceKind::Webhook,
             Self::ApiServer(_) => SourceKind::ApiServer,
+            Self::SinkBinding(_) => SourceKind::SinkBinding,
+            Self::Container(_) => SourceKind::Container,
         }
     }
 
@@ -110,13 +146,26 @@ impl SourceSpec {
             Self::Kafka(spec) => spec.sink.as_ref(),
             Self::Webhook(spec) => spec.sink.as_ref(),
             Self::ApiServer(spec) => spec.sink.as_ref(),
+            Self::SinkBinding(spec) => spec.sink.as_ref(),
+            Self::Container(spec) => spec.sink.as_ref(),
+        }
+    }
+
+    /// What programs of others are asked to set on every event, of a kind whose events those make.
+    pub(crate) fn asked_overrides(&self) -> Option<&CloudEventOverrides> {
+        match self {
+            Self::SinkBinding(spec) => spec.ce_overrides.as_ref(),
+            Self::Container(spec) => spec.ce_overrides.as_ref(),
+            _ => None,
         }
     }
 
     /// The secrets that it names, each with its field.
     fn secrets(&self) -> Vec<(String, &SecretSpec)> {
         match self {
-            Self::Ping(_) | Self::ApiServer(_) => Vec::new(),
+            Self::Ping(_) | Self::ApiServer(_) | Self::SinkBinding(_) | Self::Container(_) => {
+                Vec::new()
+            }
             Self::GitHub(spec) => {
                 let named = [
                     ("spec.secretToken", &spec.secret_token),
@@ -146,7 +195,7 @@ impl SourceSpec {
     pub fn consumers(&self) -> Option<i32> {
         match self {
             Self::Kafka(spec) => Some(spec.consumers.unwrap_or(1)),
-            Self::Ping(_) | Self::GitHub(_) | Self::Webhook(_) | Self::ApiServer(_) => None,
+            _ => None,
         }
     }
 
@@ -154,7 +203,7 @@ impl SourceSpec {
     pub fn dead_letter_sink(&self) -> Option<&Destination> {
         match self {
             Self::Kafka(spec) => spec.delivery.as_ref()?.dead_letter_sink.as_ref(),
-            Self::Ping(_) | Self::GitHub(_) | Self::Webhook(_) | Self::ApiServer(_) => None,
+            _ => None,
         }
     }
 
@@ -178,6 +227,8 @@ impl SourceSpec {
                 ApiServerPlan::new(spec, problems);
                 problems.extend(Filter::compile(None, &spec.filters).err().into_iter().flatten());
             }
+            Self::SinkBinding(spec) => drop(BindingPlan::new(name, spec, problems)),
+            Self::Container(spec) => drop(ContainerPlan::new(&name.name, spec, problems)),
         }
     }
 }

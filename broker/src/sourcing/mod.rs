@@ -290,6 +290,8 @@ impl Sources {
                 let report = self.supervisor(&notes).start(id.clone(), Arc::new(source), sink);
                 (report, None)
             }
+            // Whoever leads in the cluster tells its pods, and notes in the report what keeps it from that.
+            Plan::Bound => (report, None),
             Plan::GitHub(_) | Plan::Webhook(_) => {
                 let report = match plan.hook(&id.name, self.public_url.as_ref()) {
                     Some(hook) => {

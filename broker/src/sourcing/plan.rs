@@ -24,6 +24,8 @@ pub(super) enum Plan {
     Kafka(Box<KafkaPlan>),
     Webhook(Box<WebhookPlan>),
     ApiServer(Box<ApiServerPlan>, Filter),
+    /// Programs of others make its events.
+    Bound,
 }
 
 impl Plan {
@@ -54,6 +56,7 @@ impl Plan {
                 let filter = filter.map_err(|invalid| problems.extend(invalid)).ok();
                 plan.zip(filter).map(|(plan, filter)| Self::ApiServer(plan.into(), filter))
             }
+            SourceSpec::SinkBinding(_) | SourceSpec::Container(_) => Some(Self::Bound),
         };
         plan.ok_or_else(|| invalid(problems))
     }
@@ -64,7 +67,7 @@ impl Plan {
             Self::Ping(_) => vec![ping::ce_attributes(name)],
             Self::GitHub(plan) => plan.ce_attributes(),
             Self::Kafka(plan) => plan.ce_attributes(name),
-            Self::Webhook(_) | Self::ApiServer(..) => Vec::new(),
+            Self::Webhook(_) | Self::ApiServer(..) | Self::Bound => Vec::new(),
         }
     }
 
@@ -72,7 +75,7 @@ impl Plan {
     pub(super) fn hook(&self, name: &Name, public_url: Option<&Url>) -> Option<Hook> {
         match self {
             Self::GitHub(plan) => Hook::new(name, plan, public_url?),
-            Self::Ping(_) | Self::Kafka(_) | Self::Webhook(_) | Self::ApiServer(..) => None,
+            _ => None,
         }
     }
 
@@ -85,7 +88,7 @@ impl Plan {
         report: Arc<Report>,
     ) -> Option<Endpoint> {
         let (ways, remembered, body_bytes_max) = match self {
-            Self::Ping(_) | Self::Kafka(_) | Self::ApiServer(..) => return None,
+            Self::Ping(_) | Self::Kafka(_) | Self::ApiServer(..) | Self::Bound => return None,
             Self::GitHub(plan) => ((plan.verifier, plan.mapper), REMEMBERED, plan.body_bytes_max),
             Self::Webhook(plan) => {
                 ((plan.verifier, plan.mapper), plan.remembered, plan.body_bytes_max)

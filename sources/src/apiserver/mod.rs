@@ -12,17 +12,15 @@
 //!
 //! # Reading order
 //!
-//! `spec`, `selector` (labels, as an API server is asked for them), `seen`, `event`.
+//! `spec`, `seen`, `event`.
 
 mod event;
 mod seen;
-mod selector;
 mod spec;
 
 pub use self::{
     event::{Change, Object, Verb, ce_attributes},
     seen::{Known, Seen, Taken},
-    selector::{LabelSelector, Requirement},
     spec::{
         ApiServerPlan, ApiServerSourceSpec, ApiServerSourceStatus, Mode, Namespaces, OwnerSpec,
         RESOURCES_MAX, ResourcePlan, ResourceSpec,

@@ -7,8 +7,11 @@ use channel::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LabelSelector;
-use crate::{CloudEventOverrides, Overrides, status::SourceStatus};
+use crate::{
+    CloudEventOverrides, LabelSelector, Overrides,
+    objects::{KIND_RULES, check_kind, is_subdomain},
+    status::SourceStatus,
+};
 
 /// Most kinds of objects that one source may follow.
 pub const RESOURCES_MAX: usize = 64;
@@ -96,11 +99,6 @@ pub struct OwnerSpec {
     #[schemars(extend("maxLength" = LABEL_LENGTH_MAX))]
     pub kind: String,
 }
-
-const KIND_RULES: [Rule; 2] = [
-    Rule::new("has(self.apiVersion) && self.apiVersion != ''", "missing field(s): apiVersion"),
-    Rule::new("has(self.kind) && self.kind != ''", "missing field(s): kind"),
-];
 
 /// `status` of an ApiServerSource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
@@ -226,26 +224,4 @@ impl ApiServerPlan {
         let plan = Self { resources, namespaces, service_account, owner, mode, overrides };
         (problems.len() == before).then_some(plan)
     }
-}
-
-fn check_kind(api_version: &str, kind: &str, path: &str, problems: &mut Vec<Invalid>) {
-    let (group, version) = api_version.split_once('/').unwrap_or(("v1", api_version));
-    if !is_subdomain(group) || !is_subdomain(version) {
-        let rule = "must be a version such as v1, or group and version such as apps/v1";
-        problems.push(Invalid::new(format!("{path}.apiVersion"), rule));
-    }
-    if kind.is_empty() || !kind.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        let rule = "must be the name of a kind, such as ConfigMap";
-        problems.push(Invalid::new(format!("{path}.kind"), rule));
-    }
-}
-
-fn is_subdomain(text: &str) -> bool {
-    let is_outer = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_outer_at = |byte: Option<&u8>| byte.is_some_and(|byte| is_outer(*byte));
-    let bytes = text.as_bytes();
-    text.len() <= NAME_LENGTH_MAX
-        && bytes.iter().all(|byte| is_outer(*byte) || b"-.".contains(byte))
-        && is_outer_at(bytes.first())
-        && is_outer_at(bytes.last())
 }

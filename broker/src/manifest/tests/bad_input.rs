@@ -179,7 +179,8 @@ fn a_name_is_required_and_follows_dns() {
 fn a_kind_that_is_not_read_is_told_apart() {
     let supported = "supported: Broker, Trigger, Channel, InMemoryChannel, DiskChannel, \
                      KafkaChannel, NatsJetStreamChannel, Subscription, PingSource, GitHubSource, \
-                     KafkaSource, WebhookSource, ApiServerSource, ConfigMap, Secret";
+                     KafkaSource, WebhookSource, ApiServerSource, SinkBinding, ContainerSource, ConfigMap, \
+                     Secret";
     let cases = [
         (
             "eventing.knative.dev/v1",
@@ -200,8 +201,8 @@ fn a_kind_that_is_not_read_is_told_apart() {
         ),
         (
             "sources.knative.dev/v1",
-            "ContainerSource",
-            "2:7: kind: ContainerSource (sources.knative.dev/v1) is not supported by this build yet"
+            "IntegrationSource",
+            "2:7: kind: IntegrationSource (sources.knative.dev/v1) is not supported by this build yet"
                 .into(),
         ),
         (
@@ -385,6 +386,27 @@ fn what_only_a_cluster_has_is_refused_in_a_file() {
             "2:7: kind: ApiServerSource runs only in a cluster: apply it there, and \
              `catchment serve --kubernetes` runs it; here use a WebhookSource, or `catchment send`",
             "6:14: spec.filters[0].exact: must name at least one attribute",
+        ],
+    );
+    check(
+        "apiVersion: sources.knative.dev/v1\nkind: SinkBinding\nmetadata: {name: a}\nspec:\n  \
+         subject: {apiVersion: apps/v1, kind: Deployment}\n  sink: {uri: 'http://a'}\n",
+        &[
+            "2:7: kind: SinkBinding runs only in a cluster: apply it there, and \
+             `catchment serve --kubernetes` runs it; here start the program yourself, with K_SINK in its \
+             environment: the address of a broker, such as http://127.0.0.1:8080/default/default",
+            "5:3: spec.subject: expected exactly one of name and selector, got neither",
+        ],
+    );
+    check(
+        "apiVersion: sources.knative.dev/v1\nkind: ContainerSource\nmetadata: {name: a}\nspec:\n  \
+         template: {spec: {containers: [{name: b}]}}\n  sink: {uri: 'http://a'}\n",
+        &[
+            "2:7: kind: ContainerSource runs only in a cluster: apply it there, and \
+             `catchment serve --kubernetes` runs it; here start the container yourself, with K_SINK in its \
+             environment: the address of a broker, as in `docker run --network host -e \
+             K_SINK=http://127.0.0.1:8080/default/default IMAGE`",
+            "5:34: spec.template.spec.containers[0].image: is required",
         ],
     );
 }

@@ -1,4 +1,4 @@
-//! A selector of labels → its text, as an API server is asked for it.
+//! A selector of labels → its text, as an API server is asked for it, and what fits it.
 
 use std::collections::BTreeMap;
 
@@ -62,10 +62,24 @@ impl Requirement {
     ];
 }
 
+impl Requirement {
+    /// Whether a label with this value, or its absence, is what is asked for.
+    fn holds(&self, value: Option<&String>) -> bool {
+        let is_listed = value.is_some_and(|value| self.values.contains(value));
+        match &*self.operator {
+            "In" => is_listed,
+            "NotIn" => !is_listed,
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    }
+}
+
 impl LabelSelector {
     /// The text, empty for all objects; what is wrong with it as written at `path` is added to
     /// `problems`.
-    pub(super) fn text(&self, path: &str, problems: &mut Vec<Invalid>) -> String {
+    pub(crate) fn text(&self, path: &str, problems: &mut Vec<Invalid>) -> String {
         let mut parts = Vec::new();
         for (key, value) in &self.match_labels {
             check_key(key, &format!("{path}.matchLabels"), problems);
@@ -106,6 +120,14 @@ impl LabelSelector {
         }
         parts.join(",")
     }
+
+    /// Whether an object with these labels is meant.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let has_label =
+            |(key, value): (&String, &String)| labels.get(key).is_some_and(|it| it == value);
+        self.match_labels.iter().all(has_label)
+            && self.match_expressions.iter().all(|one| one.holds(labels.get(&one.key)))
+    }
 }
 
 /// `name`, or `prefix.example.com/name`.
@@ -137,4 +159,30 @@ fn is_label(text: &str) -> bool {
         && bytes.iter().copied().all(is_inner)
         && is_outer(bytes.first())
         && is_outer(bytes.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_labels_and_conditions_must_fit() {
+        let labels: BTreeMap<String, String> =
+            [("app", "till"), ("tier", "a")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let fits = |selector: serde_json::Value| {
+            let selector: LabelSelector = serde_json::from_value(selector).unwrap();
+            selector.matches(&labels)
+        };
+        let one = |key: &str, operator: &str, values: &[&str]| {
+            fits(serde_json::json!({"matchLabels": {"app": "till"}, "matchExpressions": [
+                {"key": key, "operator": operator, "values": values}]}))
+        };
+        assert!(fits(serde_json::json!({})));
+        assert!(!fits(serde_json::json!({"matchLabels": {"app": "till", "tier": "b"}})));
+        assert!(one("tier", "In", &["b", "a"]) && !one("tier", "In", &["b"]));
+        assert!(!one("zone", "In", &["a"]) && one("zone", "NotIn", &["a"]));
+        assert!(!one("tier", "NotIn", &["a"]));
+        assert!(one("tier", "Exists", &[]) && !one("zone", "Exists", &[]));
+        assert!(one("zone", "DoesNotExist", &[]) && !one("tier", "DoesNotExist", &[]));
+    }
 }
