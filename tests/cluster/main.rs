@@ -9,10 +9,12 @@
 )]
 
 mod accepted;
+mod bound;
 mod changed;
 mod channels;
 mod cleaned;
 mod columns;
+mod contained;
 mod definitions;
 mod followed;
 mod install;

@@ -10,7 +10,7 @@ use crate::cluster;
 fn object(kind: &str, spec: &str) -> String {
     let version = match kind {
         "Broker" | "Trigger" => "eventing.knative.dev/v1",
-        "ApiServerSource" => "sources.knative.dev/v1",
+        "ApiServerSource" | "SinkBinding" | "ContainerSource" => "sources.knative.dev/v1",
         "KafkaChannel" => "messaging.knative.dev/v1beta1",
         "KafkaSource" => "sources.knative.dev/v1beta1",
         "NatsJetStreamChannel" => "messaging.knative.dev/v1alpha1",
@@ -342,5 +342,40 @@ async fn sources_of_changes_that_say_too_little() {
     ];
     for (spec, rule) in &cases {
         check("what watches too little", &[("ApiServerSource", spec, &[rule])]).await;
+    }
+}
+
+#[tokio::test]
+async fn bindings_that_say_too_little() {
+    let subject = |subject: &str| format!("{{sink: {{uri: 'http://a'}}, subject: {{{subject}}}}}");
+    let of_kind = |more: &str| subject(&format!("apiVersion: apps/v1, kind: Deployment, {more}"));
+    let cases = [
+        ("SinkBinding", "{sink: {uri: 'http://a'}}".to_owned(), "missing field(s): spec.subject"),
+        ("SinkBinding", subject("name: a, kind: Deployment"), "missing field(s): apiVersion"),
+        ("SinkBinding", subject("name: a, apiVersion: apps/v1"), "missing field(s): kind"),
+        ("SinkBinding", of_kind("name: ''"), "expected exactly one, got neither: name, selector"),
+        (
+            "SinkBinding",
+            of_kind("name: a, selector: {}"),
+            "expected exactly one, got both: name, selector",
+        ),
+        (
+            "SinkBinding",
+            "{subject: {apiVersion: apps/v1, kind: Deployment, name: a}}".to_owned(),
+            "expected at least one, got none: spec.sink.ref, spec.sink.uri",
+        ),
+        (
+            "ContainerSource",
+            "{sink: {uri: 'http://a'}}".to_owned(),
+            "missing field(s): spec.template",
+        ),
+        (
+            "ContainerSource",
+            "{template: {spec: {}}}".to_owned(),
+            "expected at least one, got none: spec.sink.ref, spec.sink.uri",
+        ),
+    ];
+    for (kind, spec, rule) in &cases {
+        check("what binds too little", &[(kind, spec, &[rule])]).await;
     }
 }

@@ -6,7 +6,7 @@
 //! ours), `seen` (what the cluster says of our objects beside what they want), `referred` (where
 //! references lead), `wanted` (which objects are referred to), `subject` (what each watch is about), `feed` (all of them together, as
 //! snapshots), `troubles` (what of it fails for now); `lease` (who may write), `report` (what is written);
-//! `apiserver` (sources of what happens in the cluster).
+//! `finder` (where references lead, as it is told), `apiserver` (sources of what happens in the cluster), `binding` (pods of others that are told where their events go).
 //!
 //! # Promises
 //!
@@ -25,8 +25,10 @@
 //! | writes at a time | 16 | the others wait |
 
 mod apiserver;
+mod binding;
 mod error;
 mod feed;
+mod finder;
 mod kinds;
 mod lease;
 mod loose;

@@ -15,7 +15,7 @@ use kube::{ResourceExt as _, core::DynamicObject};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::report::MANAGER;
+use super::{binding::BOUND, report::MANAGER};
 use crate::{
     manifest::Kind,
     spec::{CLASS, CLASS_ANNOTATION},
@@ -44,6 +44,8 @@ pub(super) struct Seen {
     pub(super) finalizers: Vec<String>,
     /// Whether a person has given up what cannot be deleted.
     pub(super) is_abandoned: bool,
+    /// The kinds of what a SinkBinding was put into, as it says itself.
+    pub(super) bound_kinds: Option<Box<str>>,
     /// Whether anything was reported of it by anybody.
     pub(super) has_status: bool,
     /// Whether it was reported by us.
@@ -159,6 +161,7 @@ impl Seen {
             is_ending: object.metadata.deletion_timestamp.is_some(),
             finalizers: object.finalizers().to_vec(),
             is_abandoned: Self::asks_to_abandon(object),
+            bound_kinds: object.annotations().get(BOUND).map(|kinds| kinds.as_str().into()),
             has_status: status.is_some(),
             is_reported: object.managed_fields().iter().any(|entry| {
                 entry.manager.as_deref() == Some(MANAGER)

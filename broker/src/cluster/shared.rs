@@ -7,7 +7,7 @@ use std::{
 
 use channel::Name;
 
-use super::{apiserver::Standings, referred::Referred, seen::AllSeen};
+use super::{apiserver::Standings, binding::Bindings, referred::Referred, seen::AllSeen};
 
 /// What is shared with whoever reports.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Shared {
     pub(super) referred: Arc<Referred>,
     /// How the sources are that watch the cluster.
     pub(super) standings: Standings,
+    /// How far the programs are that are told where their events go.
+    pub(super) bindings: Bindings,
     /// Config maps that nobody has told of yet.
     unanswered: Mutex<BTreeSet<Name>>,
 }

@@ -134,7 +134,8 @@ fn every_component_goes_with_every_overlay() {
     for name in OVERLAYS {
         let made = tempfile::tempdir().unwrap();
         let folder = made.path().canonicalize().unwrap();
-        let mut chosen = vec!["service-monitor", "subscribers-outside", "api-server-sources"];
+        let mut chosen =
+            vec!["service-monitor", "subscribers-outside", "api-server-sources", "sink-bindings"];
         if name != "knative-names" {
             chosen.push("knative-names");
         }

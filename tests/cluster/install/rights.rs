@@ -16,6 +16,15 @@ const OWN_SOURCES: &str = "sources.catchment.dev";
 const BACKING: [&str; 4] =
     ["inmemorychannels", "diskchannels", "kafkachannels", "natsjetstreamchannels"];
 
+const KNATIVE_SOURCES: [&str; 6] = [
+    "pingsources",
+    "githubsources",
+    "kafkasources",
+    "apiserversources",
+    "sinkbindings",
+    "containersources",
+];
+
 const READ: [&str; 3] = ["get", "list", "watch"];
 
 /// One thing that may be done: verb, group, resource, name.
@@ -36,7 +45,7 @@ fn allowed() -> BTreeSet<Right> {
     allow(&READ, EVENTING, &["brokers", "triggers"]);
     allow(&READ, MESSAGING, &["channels", "subscriptions"]);
     allow(&READ, MESSAGING, &BACKING);
-    allow(&READ, SOURCES, &["pingsources", "githubsources", "kafkasources", "apiserversources"]);
+    allow(&READ, SOURCES, &KNATIVE_SOURCES);
     allow(&READ, OWN_SOURCES, &["webhooksources"]);
     allow(&READ, "", &["services", "configmaps"]);
     allow(&["get", "list"], "apiextensions.k8s.io", &["customresourcedefinitions"]);
@@ -44,7 +53,7 @@ fn allowed() -> BTreeSet<Right> {
         (EVENTING, &["brokers", "triggers"][..]),
         (MESSAGING, &["channels", "subscriptions"]),
         (MESSAGING, &BACKING),
-        (SOURCES, &["pingsources", "githubsources", "kafkasources", "apiserversources"]),
+        (SOURCES, &KNATIVE_SOURCES),
         (OWN_SOURCES, &["webhooksources"]),
     ] {
         for kind in kinds {
@@ -169,6 +178,32 @@ fn a_component_lets_the_program_act_as_service_accounts_and_nothing_else() {
     let role = find(&objects, "ClusterRole", "catchment-api-server-sources");
     assert_eq!(rights(role), expected.into());
     let binding = find(&objects, "ClusterRoleBinding", "catchment-api-server-sources");
+    let program =
+        json!([{"kind": "ServiceAccount", "name": "catchment", "namespace": "catchment"}]);
+    assert_eq!(binding["subjects"], program);
+    assert_eq!(objects.len(), 2);
+}
+
+#[test]
+fn a_component_lets_the_program_write_pod_templates() {
+    let folder = crate::root().join("deploy/kubernetes/components/sink-bindings");
+    let text = std::fs::read_to_string(folder.join("rights.yaml")).unwrap();
+    let objects = super::objects(&text);
+    let mut expected = BTreeSet::from([
+        right("create", "apps", "deployments"),
+        right("patch", SOURCES, "sinkbindings"),
+    ]);
+    for (group, kinds) in [
+        ("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"][..]),
+        ("batch", &["jobs", "cronjobs"]),
+        ("serving.knative.dev", &["services"]),
+    ] {
+        let verbs = READ.into_iter().chain(["patch"]);
+        expected
+            .extend(verbs.flat_map(|verb| kinds.iter().map(move |kind| right(verb, group, kind))));
+    }
+    assert_eq!(rights(find(&objects, "ClusterRole", "catchment-sink-bindings")), expected);
+    let binding = find(&objects, "ClusterRoleBinding", "catchment-sink-bindings");
     let program =
         json!([{"kind": "ServiceAccount", "name": "catchment", "namespace": "catchment"}]);
     assert_eq!(binding["subjects"], program);

@@ -65,7 +65,7 @@ pub(super) fn status(view: &View<'_>, name: &Name, config: Option<&Name>) -> Opt
             conditions.fails(kind, reason, &in_line(problem));
         }
     }
-    let address = addressable(view.broker_url(name));
+    let address = addressable(view.finder.broker_url(name));
     let generation = refused
         .or_else(|| resource.map(|resource| resource.generation))
         .or_else(|| view.seen.get(&(Kind::Broker, name.clone())).map(|seen| seen.generation));

@@ -8,10 +8,10 @@ use channel::{
 use super::{
     broker::{addressed, in_line, policies},
     conditions::{Conditions, ready},
-    view::{SINK_RESOLVED, View, addressable, channel_url},
+    view::{SINK_RESOLVED, View, addressable},
 };
 use crate::{
-    cluster::{kinds::Followed, wanted},
+    cluster::{finder::channel_url, kinds::Followed, wanted},
     control::NotReady,
     manifest::{Kind, Problem},
     spec::{BackingChannelStatus, ChannelKind, ChannelStatus},

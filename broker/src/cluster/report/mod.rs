@@ -1,5 +1,6 @@
 //! What a cluster is told: the conditions and addresses of our objects, by whoever leads.
 
+mod bound;
 mod broker;
 mod channel;
 mod cleaner;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Cluster,
+    binding::Binder,
     lease::Candidate,
     seen::{Seen, digest},
     shared::Shared,
@@ -42,6 +44,7 @@ use crate::{
 use cleaner::Cleaner;
 use made::Maker;
 use view::View;
+pub(super) use write::Teller;
 use write::{Writer, Written};
 
 /// The field manager that our writes are known by.
@@ -108,6 +111,8 @@ pub struct Reporter {
     lease: String,
     opener: Arc<dyn Opener>,
     cleanup_timeout: Duration,
+    /// What tells pods of others where their events go.
+    binder: Option<Binder>,
     told: HashMap<(Kind, Name), Told>,
     failed: HashMap<(Kind, Name), Failed>,
     /// Whether something is not told yet because it may be so for a moment only.
@@ -141,13 +146,18 @@ impl Reporter {
     ) -> Self {
         let namespace = cluster.namespace().to_owned();
         let ingress_url = settings.ingress_url.clone();
+        let ingress_url = ingress_url
+            .unwrap_or_else(|| format!("http://catchment-ingress.{namespace}.svc.cluster.local"));
+        let binder = settings.sources.then(|| {
+            let control = Arc::clone(&control);
+            Binder::new(cluster, control, ingress_url.clone(), settings.cleanup_timeout)
+        });
         Self {
+            binder,
             client: cluster.client().clone(),
             shared: Arc::clone(cluster.shared()),
             control,
-            ingress_url: ingress_url.unwrap_or_else(|| {
-                format!("http://catchment-ingress.{namespace}.svc.cluster.local")
-            }),
+            ingress_url,
             namespace,
             lease: settings.lease.clone(),
             opener,
@@ -164,8 +174,11 @@ impl Reporter {
         let leads = self.control.leads.clone();
         let leading = leads.subscribe();
         let candidate = Candidate::new(self.client.clone(), &self.namespace, &self.lease);
-        let mut lease = JoinSet::new();
-        lease.spawn(candidate.run(leads, Arc::clone(&self.control.troubles), stop.clone()));
+        let mut beside = JoinSet::new();
+        beside.spawn(candidate.run(leads, Arc::clone(&self.control.troubles), stop.clone()));
+        if let Some(binder) = self.binder.take() {
+            beside.spawn(binder.run(leading.clone(), stop.clone()));
+        }
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
         let mut maker = Maker::new(client, shared, &self.ingress_url);
         let (client, shared) = (self.client.clone(), Arc::clone(&self.shared));
@@ -206,7 +219,7 @@ impl Reporter {
             let is_early = std::mem::take(&mut self.is_early);
             looked = (is_all && !is_early).then_some(now);
         }
-        while lease.join_next().await.is_some() {}
+        while beside.join_next().await.is_some() {}
     }
 
     fn look(&self, inventory: &Arc<Inventory>) -> Looked {
@@ -348,17 +361,22 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
-        Kind::Source(SourceKind::ApiServer) if may_claim => {
+        Kind::Source(SourceKind::ApiServer) => {
             let status = source::watching_status(view, name)?;
             let conditions = status.source.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
-        Kind::Source(of) if may_claim => {
+        Kind::Source(of) if of.is_binding() => {
+            let status = bound::status(view, of, name)?;
+            let conditions = status.observed.conditions.clone();
+            (serde_json::to_value(status), conditions)
+        }
+        Kind::Source(of) => {
             let status = source::status(view, of, name)?;
             let conditions = status.observed.conditions.clone();
             (serde_json::to_value(status), conditions)
         }
-        Kind::Source(_) | Kind::ConfigMap | Kind::Secret => return None,
+        Kind::ConfigMap | Kind::Secret => return None,
     };
     if view.is_waiting.take() {
         // Once it is known that is a change, and there is something to tell.

@@ -11,9 +11,10 @@ use channel::{Name, status::Observed};
 use super::{
     super::apiserver::{FORBIDDEN, Standing, Trouble},
     broker::in_line,
-    view::{View, written},
+    view::View,
 };
 use crate::{
+    cluster::finder::written,
     control::NotReady,
     manifest::{Kind, Problem, SourceKind, SourceSpec},
     sourcing::SourceState,
@@ -123,12 +124,7 @@ fn watched(standing: Option<&Standing>, is_its: impl Fn(&Trouble) -> bool) -> Ho
 
 /// The condition that says that a source is at work, by Knative's name where it has one.
 fn at_work(kind: SourceKind) -> &'static str {
-    match kind {
-        SourceKind::Ping | SourceKind::Kafka | SourceKind::Webhook | SourceKind::ApiServer => {
-            "Deployed"
-        }
-        SourceKind::GitHub => "WebhookConfigured",
-    }
+    if kind == SourceKind::GitHub { "WebhookConfigured" } else { "Deployed" }
 }
 
 /// What Knative tells of a KafkaSource beside that: whether its cluster and topics are there, where

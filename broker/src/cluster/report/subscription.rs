@@ -6,9 +6,10 @@ use dispatcher::{PhysicalSubscription, SubscriptionSpec, SubscriptionStatus};
 use super::{
     broker::{identity, in_line},
     conditions::{Conditions, READY},
-    view::{View, written},
+    view::View,
 };
 use crate::{
+    cluster::finder::written,
     control::{NotReady, SinkFrom, TriggerState},
     manifest::{Kind, Problem},
 };

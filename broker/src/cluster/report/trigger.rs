@@ -6,9 +6,10 @@ use dispatcher::TriggerStatus;
 use super::{
     broker::{identity, in_line},
     conditions::Conditions,
-    view::{SINK_RESOLVED, View, written},
+    view::{SINK_RESOLVED, View},
 };
 use crate::{
+    cluster::finder::written,
     cluster::wanted,
     control::{NotReady, SinkFrom},
     manifest::{Kind, Problem},

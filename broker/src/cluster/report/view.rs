@@ -7,7 +7,7 @@ use std::{
 };
 
 use channel::{
-    CLUSTER_DOMAIN, Destination, Found, Name, Reference, Target,
+    Destination, Found, Name, Reference,
     status::{Addressable, Condition},
 };
 use dispatcher::DeadLetterSinkStatus;
@@ -15,10 +15,16 @@ use url::Url;
 
 use super::conditions::Conditions;
 use crate::{
-    addresses::Addresses as _,
-    cluster::{apiserver::Standings, referred::Referred, seen::Seen, shared::Shared},
+    cluster::{
+        apiserver::Standings,
+        binding::Bindings,
+        finder::{Finder, written},
+        referred::Referred,
+        seen::Seen,
+        shared::Shared,
+    },
     control::Inventory,
-    manifest::{Kind, Problem, Severity, file_of, names_channel},
+    manifest::{Kind, Problem, Severity, file_of},
 };
 
 /// The condition of an object's dead letter sink.
@@ -31,8 +37,9 @@ pub(super) struct View<'a> {
     pub(super) referred: &'a Referred,
     /// How the sources are that watch the cluster.
     pub(super) standings: &'a Standings,
-    /// What addresses of brokers begin with.
-    pub(super) ingress_url: &'a str,
+    /// How far the programs are that are told where their events go.
+    pub(super) bindings: &'a Bindings,
+    pub(super) finder: Finder<'a>,
     /// Where the Services of channels lead.
     pub(super) ingress_host: String,
     problems: HashMap<&'a Path, Vec<&'a Problem>>,
@@ -74,7 +81,8 @@ impl<'a> View<'a> {
             seen,
             referred: &shared.referred,
             standings: &shared.standings,
-            ingress_url,
+            bindings: &shared.bindings,
+            finder: Finder { inventory, referred: &shared.referred, ingress_url },
             ingress_host: host_of(ingress_url),
             problems,
             brokers: BTreeMap::new(),
@@ -109,31 +117,11 @@ impl<'a> View<'a> {
 
     /// Where a reference leads, by the addresses that the cluster knows.
     pub(super) fn find(&self, reference: &Reference) -> Result<Found, String> {
-        match self.own_url(reference).and_then(|url| url.parse().ok()) {
-            Some(url) => Ok(Found::Address(Target { url, ca_certs: None, audience: None })),
-            None => {
-                if self.referred.is_asked(reference) {
-                    self.is_waiting.set(true);
-                }
-                self.referred.find(reference)
-            }
+        let found = self.finder.find(reference);
+        if found.is_err() && self.referred.is_asked(reference) {
+            self.is_waiting.set(true);
         }
-    }
-
-    /// The address of a broker or channel that runs here.
-    fn own_url(&self, reference: &Reference) -> Option<String> {
-        let name = Name::new(reference.namespace.clone()?, reference.name.clone()?);
-        let resources = &self.inventory.resources;
-        if reference.kind.as_deref() == Some("Broker") && resources.brokers.contains_key(&name) {
-            return Some(self.broker_url(&name));
-        }
-        let is_here = names_channel(reference) && resources.channels.contains_key(&name);
-        is_here.then(|| channel_url(&name))
-    }
-
-    /// Where a broker takes events.
-    pub(super) fn broker_url(&self, broker: &Name) -> String {
-        format!("{}/{broker}", self.ingress_url)
+        found
     }
 
     /// Resolves the dead letter sink of `owner`, and says so in `conditions`; not when what it says
@@ -178,19 +166,6 @@ impl<'a> View<'a> {
 pub(super) fn host_of(url: &str) -> String {
     let url = Url::parse(url).ok();
     url.as_ref().and_then(Url::host_str).unwrap_or_default().to_owned()
-}
-
-/// Where a channel takes events: by the name of its Service.
-pub(super) fn channel_url(channel: &Name) -> String {
-    format!("http://{}-kn-channel.{}.{CLUSTER_DOMAIN}", channel.name, channel.namespace)
-}
-
-/// A URL as Knative writes it: the path that only the syntax asks for is left out.
-pub(super) fn written(target: &Target) -> String {
-    let url = &target.url;
-    let text = url.as_str();
-    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if is_bare { text.trim_end_matches('/').to_owned() } else { text.to_owned() }
 }
 
 /// The address that a URL is.

@@ -142,18 +142,18 @@ impl Writer {
 }
 
 /// Says in Events what a person should see.
-pub(super) struct Teller {
+pub(in crate::cluster) struct Teller {
     recorder: Recorder,
 }
 
 impl Teller {
-    pub(super) fn new(client: Client) -> Self {
+    pub(in crate::cluster) fn new(client: Client) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         Self { recorder: Recorder::new(client, reporter) }
     }
 
     /// Warns of something about an object.
-    pub(super) async fn warn(
+    pub(in crate::cluster) async fn warn(
         &self,
         kind: Kind,
         name: &Name,

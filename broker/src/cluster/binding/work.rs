@@ -1,0 +1,446 @@
+//! What one look at SinkBindings and ContainerSources does, and what it came to.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher as _},
+};
+
+use ::sources::{binding::Environment, status::Holds};
+use channel::Name;
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::json;
+use tokio::time::{Duration, Instant};
+
+use super::{
+    binder::Binder,
+    deployment::{self, Applied},
+    requests::{Failed, Manager, Requests},
+    standing::Standing,
+    subjects::{Known, Thing},
+    template,
+    wanted::{Binding, Container, Wanted, deployments},
+};
+use crate::cluster::{apiserver::Trouble, referred::KindKey};
+
+/// The first wait after a failure; it doubles with each further one.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest such wait.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// How often what somebody else takes out is put in again at once, and in what time.
+const RESTORED_MAX: u32 = 3;
+const RESTORED_IN: Duration = Duration::from_secs(600);
+
+/// The longest wait before it is put in again after that.
+const CONTEST_MAX: Duration = Duration::from_secs(300);
+
+/// Troubles of one SinkBinding that are told at a time.
+const WHYS_MAX: usize = 5;
+
+/// Who writes to which object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Target {
+    /// A SinkBinding, by its namespace and its part of the manager's name; without one it is a Deployment of
+    /// a ContainerSource.
+    pub(super) binding: Option<Name>,
+    pub(super) kind: KindKey,
+    pub(super) object: Name,
+}
+
+/// What became of an object that is written to.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What was applied last, and the generation that it made.
+    applied: Option<(u64, i64)>,
+    failure: Option<Failure>,
+    /// How often it was put in again because somebody else had taken it out; and when last.
+    restored: u32,
+    restored_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    /// What was to be applied, to which generation.
+    of: (u64, i64),
+    times: u32,
+    again_at: Instant,
+    trouble: Trouble,
+}
+
+impl State {
+    /// Until when nothing is put in, because others take it out again and again.
+    fn contested_until(&self) -> Option<Instant> {
+        let last = self.restored_at?;
+        let more = self.restored.checked_sub(RESTORED_MAX)?;
+        let wait = Duration::from_secs(10).saturating_mul(1 << more.min(8)).min(CONTEST_MAX);
+        Some(last + wait)
+    }
+}
+
+/// One thing to do.
+pub(super) struct Work {
+    pub(super) target: Target,
+    /// What it is about, to tell whether it was done.
+    pub(super) digest: u64,
+    resource: ApiResource,
+    uid: String,
+    task: Task,
+}
+
+enum Task {
+    Bind(Environment),
+    Unbind,
+    Deploy(Box<Applied>),
+}
+
+/// What a thing to do came to.
+pub(super) enum Done {
+    /// The object as it is now, and whether it had to be written to.
+    Applied(Box<DynamicObject>, bool),
+    /// Nothing of it is there any more.
+    Removed(Option<Box<DynamicObject>>),
+    Failed(Failed),
+}
+
+impl Work {
+    pub(super) async fn perform(self, requests: &Requests) -> Done {
+        let Self { target, resource, uid, task, .. } = self;
+        let metadata =
+            |name: &Name| json!({"name": name.name, "namespace": name.namespace, "uid": uid});
+        let part = target.binding.as_ref().map(|binding| binding.name.as_str()).unwrap_or_default();
+        let manager = Manager::Binding(part);
+        let name = &target.object;
+        let outcome = match task {
+            Task::Bind(environment) => {
+                let object = match requests.get(&resource, name).await {
+                    Ok(object) => object,
+                    Err(failed) => return Done::Failed(failed),
+                };
+                let is_ours = Thing::of(&object).bound_by.iter().any(|it| it == part);
+                if is_ours && template::is_bound(&resource.kind, &object, &environment) {
+                    return Done::Applied(Box::new(object), false);
+                }
+                let fields = match template::bound(&resource.kind, &object, &environment) {
+                    Ok(fields) => fields,
+                    Err(why) => {
+                        let why = format!("{} {name}: {why}", resource.kind);
+                        let trouble = Trouble { reason: "NoPodTemplate", why };
+                        return Done::Failed(Failed::Because(trouble));
+                    }
+                };
+                requests.apply(&resource, name, metadata(name), fields, manager).await
+            }
+            Task::Unbind => {
+                return match requests.release(&resource, name, metadata(name), manager).await {
+                    Ok(object) => Done::Removed(Some(Box::new(object))),
+                    Err(Failed::Gone) => Done::Removed(None),
+                    Err(failed) => Done::Failed(failed),
+                };
+            }
+            Task::Deploy(applied) => {
+                let Applied { metadata, fields } = *applied;
+                requests.apply(&resource, name, metadata, fields, Manager::Program).await
+            }
+        };
+        match outcome {
+            Ok(object) => Done::Applied(Box::new(object), true),
+            Err(failed) => Done::Failed(failed),
+        }
+    }
+}
+
+impl Binder {
+    /// What there is to do now. SinkBindings that could not be marked as having something to take out
+    /// put nothing in.
+    pub(super) fn works(
+        &mut self,
+        wanted: &Wanted,
+        unmarked: &BTreeMap<Name, Option<Trouble>>,
+    ) -> Vec<Work> {
+        let mut works = Vec::new();
+        let mut targets = Vec::new();
+        for binding in wanted.bindings.iter().filter(|it| !unmarked.contains_key(&it.name)) {
+            let Some(environment) = &binding.environment else { continue };
+            let digest = digest(&environment);
+            let Some(resource) = self.subjects.resource(&binding.kind).cloned() else { continue };
+            for (name, thing) in binding.subjects(&self.subjects) {
+                let target = binding.target(name);
+                let task = Task::Bind(environment.clone());
+                let (resource, uid) = (resource.clone(), thing.uid.clone());
+                let generation = thing.generation;
+                works.push((Work { target, digest, resource, uid, task }, generation));
+            }
+        }
+        for (kind, name, thing) in self.subjects.all().filter(|(_, _, thing)| !thing.is_ending) {
+            for part in &thing.bound_by {
+                if wanted.keeps(kind, name, thing, part) {
+                    continue;
+                }
+                let Some(resource) = self.subjects.resource(kind).cloned() else { continue };
+                let binding = Some(Name::new(name.namespace.as_str(), part.as_str()));
+                let target = Target { binding, kind: kind.clone(), object: name.clone() };
+                let (uid, task) = (thing.uid.clone(), Task::Unbind);
+                works.push((Work { target, digest: 0, resource, uid, task }, thing.generation));
+            }
+        }
+        works.extend(wanted.containers.iter().filter_map(|source| self.deploy(source)));
+        let now = Instant::now();
+        works.retain(|(work, generation)| {
+            targets.push(work.target.clone());
+            let Some(state) = self.states.get(&work.target) else { return true };
+            let of = (work.digest, *generation);
+            if state.applied == Some(of) {
+                return false;
+            }
+            let is_failed = |it: &Failure| it.of == of && it.again_at > now;
+            !state.failure.as_ref().is_some_and(is_failed)
+                && (matches!(work.task, Task::Unbind)
+                    || state.contested_until().is_none_or(|until| until <= now))
+        });
+        let is_one: std::collections::HashSet<Target> = targets.into_iter().collect();
+        self.states.retain(|target, _| is_one.contains(target));
+        let waits: Vec<Instant> = self
+            .states
+            .values()
+            .flat_map(|state| {
+                [state.failure.as_ref().map(|it| it.again_at), state.contested_until()]
+            })
+            .flatten()
+            .filter(|at| *at > now)
+            .collect();
+        waits.into_iter().for_each(|at| self.look_at(at));
+        works.into_iter().map(|(work, _)| work).collect()
+    }
+
+    /// What makes the Deployment of a ContainerSource what it should be.
+    fn deploy(&self, source: &Container) -> Option<(Work, i64)> {
+        let environment = source.environment.as_ref()?;
+        let kind = deployments();
+        let resource = self.subjects.resource(&kind)?.clone();
+        // Whose it is must be known first.
+        if !matches!(self.subjects.known(&kind), Some(Known::Listed)) {
+            return None;
+        }
+        let target = source.target();
+        let thing = self.subjects.get(&kind, &target.object);
+        if thing.is_some_and(|thing| !source.owns(thing) || thing.is_ending) {
+            return None;
+        }
+        let applied = deployment::applied(source, environment);
+        let digest = digest(&(applied.metadata.to_string(), applied.fields.to_string()));
+        let generation = thing.map_or(-1, |thing| thing.generation);
+        let task = Task::Deploy(Box::new(applied));
+        Some((Work { target, digest, resource, uid: String::new(), task }, generation))
+    }
+
+    /// Notes what something that was to be done came to.
+    pub(super) fn note(&mut self, target: Target, digest: u64, done: Done) {
+        let now = Instant::now();
+        match done {
+            Done::Applied(object, is_written) => {
+                let generation = object.metadata.generation.unwrap_or_default();
+                self.subjects.note(&target.kind, &target.object, &object);
+                let state = self.states.entry(target.clone()).or_default();
+                let was_there = state.applied.is_some_and(|(before, _)| before == digest);
+                let is_changed = state.applied.is_some_and(|(_, before)| before != generation);
+                if is_written && was_there && is_changed && target.binding.is_some() {
+                    let is_recent = state.restored_at.is_some_and(|at| now - at < RESTORED_IN);
+                    state.restored = if is_recent { state.restored.saturating_add(1) } else { 1 };
+                    state.restored_at = Some(now);
+                }
+                state.applied = Some((digest, generation));
+                state.failure = None;
+            }
+            Done::Removed(object) => {
+                if let Some(object) = object {
+                    self.subjects.note(&target.kind, &target.object, &object);
+                }
+                self.states.remove(&target);
+            }
+            Done::Failed(Failed::Gone) => drop(self.states.remove(&target)),
+            Done::Failed(Failed::Because(trouble)) => {
+                let thing = self.subjects.get(&target.kind, &target.object);
+                let generation = thing.map_or(-1, |thing| thing.generation);
+                let state = self.states.entry(target.clone()).or_default();
+                let before = state.failure.take();
+                let times = before.as_ref().map_or(0, |failure| failure.times) + 1;
+                if before.is_none_or(|failure| failure.trouble != trouble) {
+                    tracing::warn!(object = %target.object, why = %trouble.why, "a pod template could not be written to");
+                }
+                let doublings = times.saturating_sub(1).min(16);
+                let wait = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_MAX);
+                let again_at = now + wait;
+                state.failure =
+                    Some(Failure { of: (digest, generation), times, again_at, trouble });
+                self.look_at(again_at);
+            }
+        }
+    }
+
+    /// Whether all subjects of a SinkBinding are told where their events go; `None` while they are being
+    /// looked up.
+    pub(super) fn is_bound(
+        &self,
+        binding: &Binding,
+        unmarked: Option<&Option<Trouble>>,
+    ) -> Option<Holds> {
+        let fails = |reason, message| Some(Holds::False { reason, message });
+        let unknown =
+            |reason, message: &str| Some(Holds::Unknown { reason, message: message.to_owned() });
+        if binding.environment.is_none() {
+            return unknown("SinkNotProvided", "where the sink is is not known");
+        }
+        if let Some(trouble) = unmarked {
+            let trouble = trouble.as_ref()?;
+            return fails(trouble.reason, trouble.why.clone());
+        }
+        match self.subjects.known(&binding.kind) {
+            None => {
+                let message = "SinkBindings name too many kinds of subjects".to_owned();
+                return fails("TooManyKinds", message);
+            }
+            Some(Known::Absent) => {
+                let message = format!("the cluster has no kind {}", binding.kind);
+                return fails("SubjectKindMissing", message);
+            }
+            Some(Known::Failed(why)) => return fails("SubjectUnavailable", why.clone()),
+            Some(Known::Asked) => return None,
+            Some(Known::Listed) => {}
+        }
+        if let Some(named) = binding.named() {
+            let kind = &binding.kind.kind;
+            match self.subjects.get(&binding.kind, &named) {
+                None => return fails("SubjectMissing", format!("{kind} {named} does not exist")),
+                Some(thing) if thing.is_excluded() => {
+                    let message =
+                        format!("{kind} {named} has the label bindings.knative.dev/exclude");
+                    return fails("SubjectExcluded", message);
+                }
+                Some(_) => {}
+            }
+        }
+        let mut troubles = Vec::new();
+        let mut is_open = false;
+        for (name, _) in binding.subjects(&self.subjects) {
+            let state = self.states.get(&binding.target(name));
+            match state.and_then(|state| state.failure.as_ref()) {
+                Some(failure) => {
+                    troubles.push((failure.trouble.reason, failure.trouble.why.clone()))
+                }
+                None => {
+                    let until = state.and_then(State::contested_until);
+                    if until.is_some_and(|until| until > Instant::now()) {
+                        let why = format!(
+                            "somebody else takes out of {name} again and again what is put in"
+                        );
+                        troubles.push(("SubjectContested", why));
+                    }
+                    is_open |= state.and_then(|state| state.applied).is_none();
+                }
+            }
+        }
+        if let Some((reason, _)) = troubles.first() {
+            let reason = *reason;
+            let whys: Vec<String> =
+                troubles.into_iter().map(|(_, why)| why).take(WHYS_MAX).collect();
+            return fails(reason, whys.join("; "));
+        }
+        if is_open { unknown("Binding", "its subjects are being told") } else { Some(Holds::True) }
+    }
+
+    /// How far a ContainerSource is; `None` while its Deployment is being looked up.
+    pub(super) fn runs(&self, source: &Container) -> Option<Standing> {
+        let target = source.target();
+        if matches!(self.subjects.known(&target.kind), Some(Known::Asked)) {
+            return None;
+        }
+        let thing = self.subjects.get(&target.kind, &target.object);
+        let state = self.states.get(&target);
+        let called = &target.object;
+        let unknown = |reason, message: String| Holds::Unknown { reason, message };
+        let failure = state.and_then(|state| state.failure.as_ref());
+        let bound = match (self.subjects.known(&target.kind), thing, failure) {
+            _ if source.environment.is_none() => {
+                unknown("SinkNotProvided", "where the sink is is not known".to_owned())
+            }
+            (Some(Known::Failed(why)), ..) => {
+                Holds::False { reason: "DeploymentUnavailable", message: why.clone() }
+            }
+            (_, Some(thing), _) if !source.owns(thing) => {
+                let message = format!("Deployment {called} is somebody else's");
+                Holds::False { reason: "DeploymentNotOwned", message }
+            }
+            (_, _, Some(failure)) => {
+                let trouble = &failure.trouble;
+                Holds::False { reason: trouble.reason, message: trouble.why.clone() }
+            }
+            _ if state.is_some_and(|state| state.applied.is_some()) => Holds::True,
+            _ => unknown("Starting", format!("Deployment {called} is being made")),
+        };
+        let runs = match thing.filter(|thing| source.owns(thing)).map(|thing| &thing.available) {
+            Some(Some(Ok(()))) => Holds::True,
+            Some(Some(Err(why))) => {
+                let message = format!("Deployment {called}: {why}");
+                Holds::False { reason: "DeploymentUnavailable", message }
+            }
+            Some(None) => {
+                let message = format!("The Deployment '{}' is unavailable.", called.name);
+                unknown("DeploymentUnavailable", message)
+            }
+            None => {
+                unknown("DeploymentUnavailable", format!("there is no Deployment {called} yet"))
+            }
+        };
+        Some(Standing { bound, runs })
+    }
+
+    /// Why something of a SinkBinding cannot be taken out of one of these kinds, if that is known.
+    pub(super) fn why_held(&self, namespace: &str, part: &str) -> Option<String> {
+        let mine = self.states.iter().filter(|(target, _)| {
+            let binding = target.binding.as_ref();
+            binding.is_some_and(|it| it.namespace == namespace && it.name == part)
+        });
+        mine.filter_map(|(_, state)| state.failure.as_ref()).map(|it| it.trouble.why.clone()).next()
+    }
+}
+
+impl Wanted {
+    /// Whether what the SinkBinding with this part of a manager's name has put into an object stays there.
+    fn keeps(&self, kind: &KindKey, name: &Name, thing: &Thing, part: &str) -> bool {
+        let namespace = &name.namespace;
+        let is_unclear =
+            |it: &Name| it.namespace == *namespace && template::manager_part(it) == part;
+        self.unclear.iter().any(is_unclear)
+            || self.bindings.iter().any(|binding| {
+                binding.name.namespace == *namespace
+                    && binding.part == part
+                    && binding.kind == *kind
+                    && binding.is_meant(name, thing)
+            })
+    }
+}
+
+impl Binding {
+    fn target(&self, object: &Name) -> Target {
+        let binding = Name::new(self.name.namespace.as_str(), self.part.as_str());
+        Target { binding: Some(binding), kind: self.kind.clone(), object: object.clone() }
+    }
+}
+
+impl Container {
+    fn target(&self) -> Target {
+        Target { binding: None, kind: deployments(), object: deployment::name_of(&self.name) }
+    }
+
+    /// Whether a Deployment is its own.
+    fn owns(&self, thing: &Thing) -> bool {
+        thing.controller.as_ref() == Some(&self.seen.uid)
+    }
+}
+
+fn digest(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
