@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::cluster;
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "apiserversources.sources.knative.dev",
     "brokers.eventing.knative.dev",
     "channels.messaging.knative.dev",
+    "containersources.sources.knative.dev",
     "diskchannels.messaging.knative.dev",
     "githubsources.sources.knative.dev",
     "inmemorychannels.messaging.knative.dev",
@@ -17,6 +18,7 @@ const NAMES: [&str; 13] = [
     "kafkasources.sources.knative.dev",
     "natsjetstreamchannels.messaging.knative.dev",
     "pingsources.sources.knative.dev",
+    "sinkbindings.sources.knative.dev",
     "subscriptions.messaging.knative.dev",
     "triggers.eventing.knative.dev",
     "webhooksources.sources.catchment.dev",
@@ -64,6 +66,8 @@ async fn kinds_are_found_by_the_labels_that_clients_ask_for() {
     assert_eq!(find("duck.knative.dev/addressable=true"), of(&addressed));
     assert_eq!(find("duck.knative.dev/source=true"), of(&others));
     assert_eq!(find("eventing.knative.dev/source=true"), of(&others));
+    let bindings = find("duck.knative.dev/binding=true");
+    assert_eq!(bindings, ["sinkbindings.sources.knative.dev".to_owned()].into());
     assert_eq!(find("knative.dev/crd-install=true"), of(&[]));
 }
 
@@ -90,7 +94,7 @@ async fn short_names_and_categories_are_those_of_knative() {
         assert!(is_there, "{plural} in\n{table}");
     }
     let count = |category: &str| resources(&["--categories", category]).lines().count();
-    assert_eq!((count("knative"), count("eventing"), count("sources")), (13, 4, 5));
+    assert_eq!((count("knative"), count("eventing"), count("sources")), (15, 4, 7));
     assert_eq!((count("messaging"), count("channel")), (6, 5));
 }
 

@@ -9,7 +9,7 @@
 //! `wanted` (what bindings and sources ask for), `subjects` (the objects with pod templates, watched), `template` (where
 //! containers are in them, and what is put there), `binder` (a look at all of it, by whoever leads), `work` (what one look does),
 //! `ending` (what is taken out again), `release` (where others have a part in it by then), `deployment` (the pods of a ContainerSource), `requests` (of the API server),
-//! `standing` (how far each is, for its conditions).
+//! `telling` and `standing` (how far each is, for its conditions).
 //!
 //! # Promises
 //!
@@ -35,6 +35,7 @@ mod release;
 mod requests;
 mod standing;
 mod subjects;
+mod telling;
 mod template;
 mod wanted;
 mod work;

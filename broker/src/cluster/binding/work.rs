@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher as _},
 };
 
-use ::sources::{binding::Environment, status::Holds};
+use ::sources::binding::Environment;
 use channel::Name;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::json;
@@ -15,7 +15,6 @@ use super::{
     binder::Binder,
     deployment::{self, Applied},
     requests::{Failed, Manager, Requests},
-    standing::Standing,
     subjects::{Known, Thing},
     template,
     wanted::{Binding, Container, Wanted, deployments},
@@ -35,9 +34,6 @@ const RESTORED_IN: Duration = Duration::from_secs(600);
 /// The longest wait before it is put in again after that.
 const CONTEST_MAX: Duration = Duration::from_secs(300);
 
-/// Troubles of one SinkBinding that are told at a time.
-const WHYS_MAX: usize = 5;
-
 /// Who writes to which object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Target {
@@ -52,25 +48,26 @@ pub(super) struct Target {
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// What was applied last, and the generation that it made.
-    applied: Option<(u64, i64)>,
-    failure: Option<Failure>,
+    pub(super) applied: Option<(u64, i64)>,
+    pub(super) failure: Option<Failure>,
     /// How often it was put in again because somebody else had taken it out; and when last.
     restored: u32,
     restored_at: Option<Instant>,
 }
 
+/// Why an object could not be written to.
 #[derive(Debug)]
-struct Failure {
+pub(super) struct Failure {
     /// What was to be applied, to which generation.
     of: (u64, i64),
     times: u32,
     again_at: Instant,
-    trouble: Trouble,
+    pub(super) trouble: Trouble,
 }
 
 impl State {
     /// Until when nothing is put in, because others take it out again and again.
-    fn contested_until(&self) -> Option<Instant> {
+    pub(super) fn contested_until(&self) -> Option<Instant> {
         let last = self.restored_at?;
         let more = self.restored.checked_sub(RESTORED_MAX)?;
         let wait = Duration::from_secs(10).saturating_mul(1 << more.min(8)).min(CONTEST_MAX);
@@ -162,7 +159,7 @@ impl Binder {
         let mut targets = Vec::new();
         for binding in wanted.bindings.iter().filter(|it| !unmarked.contains_key(&it.name)) {
             let Some(environment) = &binding.environment else { continue };
-            let digest = digest(&environment);
+            let digest = digest(environment);
             let Some(resource) = self.subjects.resource(&binding.kind).cloned() else { continue };
             for (name, thing) in binding.subjects(&self.subjects) {
                 let target = binding.target(name);
@@ -277,132 +274,6 @@ impl Binder {
             }
         }
     }
-
-    /// Whether all subjects of a SinkBinding are told where their events go; `None` while they are being
-    /// looked up.
-    pub(super) fn is_bound(
-        &self,
-        binding: &Binding,
-        unmarked: Option<&Option<Trouble>>,
-    ) -> Option<Holds> {
-        let fails = |reason, message| Some(Holds::False { reason, message });
-        let unknown =
-            |reason, message: &str| Some(Holds::Unknown { reason, message: message.to_owned() });
-        if binding.environment.is_none() {
-            return unknown("SinkNotProvided", "where the sink is is not known");
-        }
-        if let Some(trouble) = unmarked {
-            let trouble = trouble.as_ref()?;
-            return fails(trouble.reason, trouble.why.clone());
-        }
-        match self.subjects.known(&binding.kind) {
-            None => {
-                let message = "SinkBindings name too many kinds of subjects".to_owned();
-                return fails("TooManyKinds", message);
-            }
-            Some(Known::Absent) => {
-                let message = format!("the cluster has no kind {}", binding.kind);
-                return fails("SubjectKindMissing", message);
-            }
-            Some(Known::Failed(why)) => return fails("SubjectUnavailable", why.clone()),
-            Some(Known::Asked) => return None,
-            Some(Known::Listed) => {}
-        }
-        if let Some(named) = binding.named() {
-            let kind = &binding.kind.kind;
-            match self.subjects.get(&binding.kind, &named) {
-                None => return fails("SubjectMissing", format!("{kind} {named} does not exist")),
-                Some(thing) if thing.is_excluded() => {
-                    let message =
-                        format!("{kind} {named} has the label bindings.knative.dev/exclude");
-                    return fails("SubjectExcluded", message);
-                }
-                Some(_) => {}
-            }
-        }
-        let mut troubles = Vec::new();
-        let mut is_open = false;
-        for (name, _) in binding.subjects(&self.subjects) {
-            let state = self.states.get(&binding.target(name));
-            match state.and_then(|state| state.failure.as_ref()) {
-                Some(failure) => {
-                    troubles.push((failure.trouble.reason, failure.trouble.why.clone()))
-                }
-                None => {
-                    let until = state.and_then(State::contested_until);
-                    if until.is_some_and(|until| until > Instant::now()) {
-                        let why = format!(
-                            "somebody else takes out of {name} again and again what is put in"
-                        );
-                        troubles.push(("SubjectContested", why));
-                    }
-                    is_open |= state.and_then(|state| state.applied).is_none();
-                }
-            }
-        }
-        if let Some((reason, _)) = troubles.first() {
-            let reason = *reason;
-            let whys: Vec<String> =
-                troubles.into_iter().map(|(_, why)| why).take(WHYS_MAX).collect();
-            return fails(reason, whys.join("; "));
-        }
-        if is_open { unknown("Binding", "its subjects are being told") } else { Some(Holds::True) }
-    }
-
-    /// How far a ContainerSource is; `None` while its Deployment is being looked up.
-    pub(super) fn runs(&self, source: &Container) -> Option<Standing> {
-        let target = source.target();
-        if matches!(self.subjects.known(&target.kind), Some(Known::Asked)) {
-            return None;
-        }
-        let thing = self.subjects.get(&target.kind, &target.object);
-        let state = self.states.get(&target);
-        let called = &target.object;
-        let unknown = |reason, message: String| Holds::Unknown { reason, message };
-        let failure = state.and_then(|state| state.failure.as_ref());
-        let bound = match (self.subjects.known(&target.kind), thing, failure) {
-            _ if source.environment.is_none() => {
-                unknown("SinkNotProvided", "where the sink is is not known".to_owned())
-            }
-            (Some(Known::Failed(why)), ..) => {
-                Holds::False { reason: "DeploymentUnavailable", message: why.clone() }
-            }
-            (_, Some(thing), _) if !source.owns(thing) => {
-                let message = format!("Deployment {called} is somebody else's");
-                Holds::False { reason: "DeploymentNotOwned", message }
-            }
-            (_, _, Some(failure)) => {
-                let trouble = &failure.trouble;
-                Holds::False { reason: trouble.reason, message: trouble.why.clone() }
-            }
-            _ if state.is_some_and(|state| state.applied.is_some()) => Holds::True,
-            _ => unknown("Starting", format!("Deployment {called} is being made")),
-        };
-        let runs = match thing.filter(|thing| source.owns(thing)).map(|thing| &thing.available) {
-            Some(Some(Ok(()))) => Holds::True,
-            Some(Some(Err(why))) => {
-                let message = format!("Deployment {called}: {why}");
-                Holds::False { reason: "DeploymentUnavailable", message }
-            }
-            Some(None) => {
-                let message = format!("The Deployment '{}' is unavailable.", called.name);
-                unknown("DeploymentUnavailable", message)
-            }
-            None => {
-                unknown("DeploymentUnavailable", format!("there is no Deployment {called} yet"))
-            }
-        };
-        Some(Standing { bound, runs })
-    }
-
-    /// Why something of a SinkBinding cannot be taken out of one of these kinds, if that is known.
-    pub(super) fn why_held(&self, namespace: &str, part: &str) -> Option<String> {
-        let mine = self.states.iter().filter(|(target, _)| {
-            let binding = target.binding.as_ref();
-            binding.is_some_and(|it| it.namespace == namespace && it.name == part)
-        });
-        mine.filter_map(|(_, state)| state.failure.as_ref()).map(|it| it.trouble.why.clone()).next()
-    }
 }
 
 impl Wanted {
@@ -422,24 +293,25 @@ impl Wanted {
 }
 
 impl Binding {
-    fn target(&self, object: &Name) -> Target {
+    pub(super) fn target(&self, object: &Name) -> Target {
         let binding = Name::new(self.name.namespace.as_str(), self.part.as_str());
         Target { binding: Some(binding), kind: self.kind.clone(), object: object.clone() }
     }
 }
 
 impl Container {
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         Target { binding: None, kind: deployments(), object: deployment::name_of(&self.name) }
     }
 
     /// Whether a Deployment is its own.
-    fn owns(&self, thing: &Thing) -> bool {
+    pub(super) fn owns(&self, thing: &Thing) -> bool {
         thing.controller.as_ref() == Some(&self.seen.uid)
     }
 }
 
-fn digest(of: &impl Hash) -> u64 {
+/// What tells whether the same was applied before.
+pub(super) fn digest(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
