@@ -73,7 +73,7 @@ pub struct Ingress {
 }
 
 /// Said where it is asked for, not with every event: a header map costs allocations.
-const ALLOWED: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+pub(super) const ALLOWED: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
 /// Where events go, for whoever sent them elsewhere.
 const ADDRESSES: &str = "/namespace/broker or /channels/namespace/channel";
@@ -293,6 +293,13 @@ impl Ingress {
         if !is_plain || codings.next().is_some() {
             let refused = Refused::new(StatusCode::BAD_REQUEST, "must be chunked and nothing else");
             return Err(refused.naming("transfer-encoding").closing());
+        }
+        // hyper bounds what it has read, which on a kept connection is up to two heads.
+        let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        if lines.sum::<usize>() > self.limits.head_bytes_max {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            let detail = format!("more than {} bytes of headers", self.limits.head_bytes_max);
+            return Err(Refused::new(status, detail).at(Bound::HeadBytes));
         }
         if headers.len() > self.limits.headers_max {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
