@@ -11,8 +11,8 @@ use crate::webhook::verify::Secret;
 /// Extensions that may be set.
 const EXTENSIONS_MAX: usize = 64;
 
-/// Longest value of an extension that is set.
-const VALUE_LENGTH_MAX: usize = 4096;
+/// Longest attribute that a user sets, or a request of a sender.
+pub const ATTRIBUTE_BYTES_MAX: usize = 4096;
 
 /// Attributes that the specification itself defines.
 const CORE: [&str; 9] = [
@@ -69,7 +69,7 @@ impl Overrides {
             } else if is_core(&lower) {
                 let rule = "must be an extension, not an attribute that CloudEvents itself defines";
                 problems.push(Invalid::new(field(), rule));
-            } else if value.len() > VALUE_LENGTH_MAX {
+            } else if value.len() > ATTRIBUTE_BYTES_MAX {
                 problems.push(Invalid::new(field(), "must not be longer than 4096 bytes"));
             } else if let Err(invalid) =
                 Draft::new(SpecVersion::V10).push_text(&lower, value, Kind::String)

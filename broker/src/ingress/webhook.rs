@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{
     Bound, Ingress, Limits,
-    accept::Answer,
+    accept::{ALLOWED, Answer},
     body::{self, BodyError},
     refusal::{self, Refused},
 };
@@ -55,7 +55,14 @@ impl Ingress {
     {
         match self.call(request).await {
             Ok(said) => answer(said),
-            Err(refused) => self.refuse(None, refused),
+            Err(refused) => {
+                let is_method = refused.status() == StatusCode::METHOD_NOT_ALLOWED;
+                let mut response = self.refuse(None, refused);
+                if is_method {
+                    response.headers_mut().insert(header::ALLOW, ALLOWED);
+                }
+                response
+            }
         }
     }
 

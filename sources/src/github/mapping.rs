@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{EVENT_TYPE_PREFIX, attributes, spec::is_event};
 use crate::{
     Overrides,
-    webhook::{Answer, Mapped, PAYLOAD, Refused, Request, form_value, is_form, parse_json},
+    webhook::{Answer, Mapped, PAYLOAD, Refused, Request, form_value, is_form, parse_json, push},
 };
 
 /// How the deliveries of one source become events.
@@ -34,8 +34,11 @@ impl Mapping {
     /// When it is none of GitHub's.
     pub(crate) fn map(&self, request: &Request<'_>, now: Timestamp) -> Result<Mapped, Refused> {
         let header = |name: &'static str| {
-            let missing = || Refused::new(StatusCode::BAD_REQUEST, name, "is missing");
-            request.header(name).filter(|value| !value.is_empty()).ok_or_else(missing)
+            let value = request.required(name).and_then(|value| match value.trim() {
+                "" => Err("is missing"),
+                value => Ok(value),
+            });
+            value.map_err(|rule| Refused::new(StatusCode::BAD_REQUEST, name, rule))
         };
         let event = header("x-github-event")?;
         if !is_event(event) {
@@ -65,12 +68,14 @@ impl Mapping {
         now: Timestamp,
     ) -> Result<Draft, Refused> {
         let mut draft = Draft::new(SpecVersion::V10);
-        draft.push_text("id", delivery, Kind::String)?;
+        push(&mut draft, "id", delivery, Kind::String)?;
         draft.push_text("source", &self.source, Kind::String)?;
         draft.push_text("type", &format!("{EVENT_TYPE_PREFIX}{event}"), Kind::String)?;
         draft.push_text("time", &now.to_string(), Kind::String)?;
+        // What somebody wrote into a label or branch must not keep the event from being told: what can be
+        // no attribute is left out.
         if let Some(subject) = attributes::subject(event, json).filter(|it| !it.is_empty()) {
-            draft.push_text("subject", &subject, Kind::String)?;
+            drop(push(&mut draft, "subject", &subject, Kind::String));
         }
         for (name, value) in attributes::extensions(event, json) {
             let (text, kind): (Cow<'_, str>, Kind) = match value {
@@ -84,10 +89,7 @@ impl Mapping {
                 }
                 _ => continue,
             };
-            // What somebody wrote into a label or branch must not keep the event from being told.
-            if draft.push_text(name, &text, kind).is_err() {
-                continue;
-            }
+            drop(push(&mut draft, name, &text, kind));
         }
         draft.content_type(b"application/json")?;
         draft.set_data(Some(Data::opaque(payload)));

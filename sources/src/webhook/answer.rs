@@ -104,7 +104,9 @@ impl From<Refusal> for Refused {
             }
             _ => (StatusCode::SERVICE_UNAVAILABLE, Some(Duration::from_secs(1))),
         };
+        // What is too large is what came: attributes have a bound of their own.
+        let field = (status == StatusCode::PAYLOAD_TOO_LARGE).then_some(Cow::Borrowed("body"));
         let detail = Cow::Owned(refusal.to_string());
-        Self { status, field: None, detail, retry_after, challenge: None }
+        Self { status, field, detail, retry_after, challenge: None }
     }
 }

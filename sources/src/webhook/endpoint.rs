@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use channel::Sink;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
@@ -92,6 +92,7 @@ impl Endpoint {
             return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "body", rule));
         }
         let verified = self.verifier.verify(request, now)?;
+        check_coding(request)?;
         let (draft, delivery) = match self.mapper.map(request, &verified, now)? {
             Mapped::Answer(answer) => return Ok(answer),
             Mapped::Event { draft, delivery } => (draft, delivery),
@@ -116,4 +117,14 @@ impl Endpoint {
         }
         Ok(accepted)
     }
+}
+
+/// A body that is compressed would be data of a type that it is not.
+fn check_coding(request: &Request<'_>) -> Result<(), Refused> {
+    let mut codings = request.headers.get_all(header::CONTENT_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let rule = "must be identity: compressed bodies are not read";
+    Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", rule))
 }

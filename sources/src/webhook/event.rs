@@ -5,7 +5,10 @@ use channel::{Data, Draft, Invalid, Kind, SpecVersion};
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::{Answer, Body, Preset, Refused, Request, Template, template::Parts, verify::Verified};
+use super::{
+    ATTRIBUTE_BYTES_MAX, Answer, Body, Preset, Refused, Request, Template, template::Parts,
+    verify::Verified,
+};
 use crate::{Overrides, github};
 
 /// What a request turned out to be.
@@ -92,32 +95,49 @@ impl Templates {
         let timestamp = verified.timestamp.map(Timestamp::as_second);
         let parts = Parts { request, body: &body, id: verified.id.as_deref(), timestamp };
         let fill = |template: &Option<Template>| {
-            template.as_ref().and_then(|template| template.fill(&parts))
+            template.as_ref().and_then(|template| template.fill(&parts).ok())
         };
         let needed = |name: &'static str, template: &Template| {
-            let rule = "a part of the request that it is made of is missing";
-            template.fill(&parts).ok_or_else(|| Invalid::new(name, rule))
+            template.fill(&parts).map_err(|part| {
+                Invalid::new(
+                    name,
+                    format!("is made of {{{part}}}, which the request does not have"),
+                )
+            })
         };
         let mut draft = Draft::new(SpecVersion::V10);
         let id = fill(&self.id).or_else(|| verified.id.clone()).filter(|id| !id.is_empty());
-        draft.push_text("id", &id.clone().unwrap_or_else(random_id), Kind::String)?;
-        draft.push_text("source", &as_uri(&needed("source", &self.source)?), Kind::String)?;
-        draft.push_text("type", &needed("type", &self.kind)?, Kind::String)?;
+        push(&mut draft, "id", &id.clone().unwrap_or_else(random_id), Kind::String)?;
+        push(&mut draft, "source", &as_uri(&needed("source", &self.source)?), Kind::String)?;
+        push(&mut draft, "type", &needed("type", &self.kind)?, Kind::String)?;
         let time =
             fill(&self.time).unwrap_or_else(|| verified.timestamp.unwrap_or(now).to_string());
-        draft.push_text("time", &time, Kind::String)?;
+        push(&mut draft, "time", &time, Kind::String)?;
         if let Some(subject) = fill(&self.subject).filter(|subject| !subject.is_empty()) {
-            draft.push_text("subject", &subject, Kind::String)?;
+            push(&mut draft, "subject", &subject, Kind::String)?;
         }
         for (name, template) in &self.extensions {
-            if let Some(value) = template.fill(&parts) {
-                draft.push_text(name, &value, Kind::String)?;
+            if let Ok(value) = template.fill(&parts) {
+                push(&mut draft, name, &value, Kind::String)?;
             }
         }
         put_data(&mut draft, media_type, request.body)?;
         self.overrides.apply(&mut draft);
         Ok(Mapped::Event { draft: Box::new(draft), delivery: fill(&self.delivery).or(id) })
     }
+}
+
+/// Adds an attribute to `draft`.
+///
+/// # Errors
+///
+/// When it breaks a rule, or is longer than [`ATTRIBUTE_BYTES_MAX`].
+pub(crate) fn push(draft: &mut Draft, name: &str, text: &str, kind: Kind) -> Result<(), Invalid> {
+    if text.len() > ATTRIBUTE_BYTES_MAX {
+        let rule = format!("must not be longer than {ATTRIBUTE_BYTES_MAX} bytes");
+        return Err(Invalid::new(name.to_owned(), rule));
+    }
+    draft.push_text(name, text, kind)
 }
 
 /// Stands for a media type that is none.

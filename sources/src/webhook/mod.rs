@@ -14,6 +14,7 @@
 //! | what | default | at the limit |
 //! | --- | --- | --- |
 //! | body | [`BODY_BYTES_MAX`] | 413 |
+//! | one attribute | [`ATTRIBUTE_BYTES_MAX`] | 400 |
 //! | JSON inside JSON | [`JSON_DEPTH_MAX`] levels | 400 |
 //! | remembered ids of a source | [`IDS_MAX`] | the oldest is forgotten |
 //! | age of a signed time stamp | [`TOLERANCE`] | 401 |
@@ -46,8 +47,11 @@ pub use self::{
     template::Template,
 };
 
+pub use crate::spec::ATTRIBUTE_BYTES_MAX;
+
 pub(crate) use self::{
     body::{Body, PAYLOAD, is_form, parse_json},
+    event::push,
     request::form_value,
     spec::check_length,
     template::scalar,

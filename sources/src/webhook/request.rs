@@ -28,6 +28,20 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The value of a header field that must be there once.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as a phrase.
+    pub fn required(&self, name: &str) -> Result<&'a str, &'static str> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Err("is missing"),
+            (Some(_), Some(_)) => Err("must not be there more than once"),
+            (Some(value), None) => value.to_str().map_err(|_| "must be ASCII"),
+        }
+    }
+
     /// The value of a parameter of the query.
     pub fn query(&self, name: &str) -> Option<String> {
         form_value(self.query.as_bytes(), name)

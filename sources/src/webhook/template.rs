@@ -20,7 +20,7 @@ pub struct Template(Vec<Part>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Value { from: From, missing: Option<String> },
+    Value { written: String, from: From, missing: Option<String> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +69,12 @@ impl Template {
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
             }
-            let (from, missing) = match inner.split_once('|') {
-                Some((from, missing)) => (from, Some(missing.to_owned())),
-                None => (inner, None),
+            let (written, missing) = match inner.split_once('|') {
+                Some((written, missing)) => (written.trim(), Some(missing.to_owned())),
+                None => (inner.trim(), None),
             };
-            parts.push(Part::Value { from: From::parse(from.trim())?, missing });
+            let from = From::parse(written)?;
+            parts.push(Part::Value { written: written.to_owned(), from, missing });
             rest = after;
         }
         plain.push_str(rest);
@@ -83,19 +84,19 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text, or `None` when a part that has nothing to stand in for it is missing.
-    pub(super) fn fill(&self, parts: &Parts<'_>) -> Option<String> {
+    /// The text, or else the first part that is missing and has nothing to stand in for it.
+    pub(super) fn fill(&self, parts: &Parts<'_>) -> Result<String, &str> {
         let mut text = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(plain) => text.push_str(plain),
-                Part::Value { from, missing } => {
+                Part::Value { written, from, missing } => {
                     let value = from.value(parts).filter(|value| !value.is_empty());
-                    text.push_str(value.as_deref().or(missing.as_deref())?);
+                    text.push_str(value.as_deref().or(missing.as_deref()).ok_or(written.as_str())?);
                 }
             }
         }
-        Some(text)
+        Ok(text)
     }
 }
 
@@ -170,7 +171,7 @@ mod tests {
         };
         let body = Body::new(&body, "application/json").unwrap();
         let parts = Parts { request: &request, body: &body, id: Some("7"), timestamp: None };
-        Template::parse(template).unwrap().fill(&parts)
+        Template::parse(template).unwrap().fill(&parts).ok()
     }
 
     #[test]

@@ -226,8 +226,8 @@ async fn a_request_that_nothing_can_be_made_of_is_refused_with_its_part() {
     let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
     let long = "x".repeat(1001);
     for (body, status, told) in [
-        ("{}", 400, "type: a part of the request that it is made of is missing"),
-        ("{", 400, "type: a part of the request"),
+        ("{}", 400, "type: is made of {body.kind}, which the request does not have"),
+        ("{", 400, "type: is made of {body.kind}"),
         (deep.as_str(), 400, "body: must not have more than 64 levels"),
         (long.as_str(), 413, "body: must not be longer than 1000 bytes"),
         (r#"{"kind":"a\u0007"}"#, 400, "type: must not contain control characters"),

@@ -103,14 +103,7 @@ fn unauthorized(
 
 /// A header field that must be there once.
 fn required<'a>(request: &Request<'a>, name: &str) -> Result<&'a str, Refused> {
-    let mut values = request.headers.get_all(name).iter();
-    let Some(value) = values.next() else {
-        return Err(unauthorized(name.to_owned(), "is missing"));
-    };
-    if values.next().is_some() {
-        return Err(unauthorized(name.to_owned(), "must not be there more than once"));
-    }
-    value.to_str().map_err(|_| unauthorized(name.to_owned(), "must be ASCII"))
+    request.required(name).map_err(|rule| unauthorized(name.to_owned(), rule))
 }
 
 /// Reads a time stamp, in seconds since 1970.

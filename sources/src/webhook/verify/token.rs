@@ -27,6 +27,13 @@ impl TokenScheme {
     }
 
     pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refused> {
+        self.check(request).map_err(|refused| Refused {
+            challenge: self.scheme.map(|_| "Bearer realm=\"catchment\""),
+            ..refused
+        })
+    }
+
+    fn check(&self, request: &Request<'_>) -> Result<(), Refused> {
         let in_query = self.query.and_then(|name| request.query(name));
         let token = match in_query {
             Some(token) if !request.headers.contains_key(&self.header) => token,
