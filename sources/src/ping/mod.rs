@@ -30,6 +30,7 @@ use tokio::{
 };
 use tracing::warn;
 
+use self::timetable::is_ahead;
 pub use self::{
     alarm::{Alarm, Ticks},
     schedule::Schedule,
@@ -154,14 +155,16 @@ impl Source for PingSource {
                     () = context.stop.cancelled() => return Ok(()),
                     () = context.until_leads(true) => {}
                 }
+                let schedule = Arc::clone(&this.plan.schedule);
+                let now = this.alarm.now();
                 let since = match this.noted(&context) {
-                    Some(noted) => noted,
-                    None => {
-                        this.note(&context, begun).await;
-                        begun
+                    Some(noted) if !is_ahead(&schedule, noted, now) => noted,
+                    noted => {
+                        let since = if noted.is_some() { now } else { begun };
+                        this.note(&context, since).await;
+                        since
                     }
                 };
-                let schedule = Arc::clone(&this.plan.schedule);
                 if this.lead(&context, this.alarm.follow(schedule, since)).await? {
                     return Ok(());
                 }
@@ -182,3 +185,5 @@ pub fn ce_attributes(name: &Name) -> EventAttributes {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod year;

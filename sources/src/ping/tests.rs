@@ -121,6 +121,24 @@ async fn a_restart_makes_the_newest_missed_tick_good_and_repeats_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_while_the_process_was_down_stops_no_interval() {
+    let (clock, house, kept) = (Clock::new(), house(), sink());
+    let mut process = Process::start(&clock, &house);
+    process.ping("beat", "*/10 * * * * *", &kept);
+    process.ping("daily", "5 0 0 * * *", &kept);
+    seconds(11).await;
+    process.end().await;
+    clock.set(-jiff::SignedDuration::from_secs(3_611));
+    let mut process = Process::start(&clock, &house);
+    process.ping("beat", "*/10 * * * * *", &kept);
+    process.ping("daily", "5 0 0 * * *", &kept);
+    seconds(11).await;
+    let expected = ["2026-01-01T00:00:05Z", "2026-01-01T00:00:10Z", "2025-12-31T23:00:10Z"];
+    assert_eq!(kept.values("time"), expected);
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_schedule_starts_from_now() {
     let (clock, house, kept) = (Clock::new(), house(), sink());
     let mut process = Process::start(&clock, &house);

@@ -13,6 +13,11 @@ const SET_BACK_MIN: SignedDuration = SignedDuration::from_secs(60);
 /// Missed ticks of one schedule that are counted one by one; beyond, the last one is looked up.
 const MISSED_COUNTED_MAX: u64 = 10_000;
 
+/// Whether the clock was set back, to `now`, since `schedule` fired at `time`, so that it starts anew.
+pub(super) fn is_ahead(schedule: &Schedule, time: Timestamp, now: Timestamp) -> bool {
+    !schedule.is_fixed() && now < time - SET_BACK_MIN
+}
+
 /// A tick of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
