@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use harness::program::Program;
 use harness::servers::kafka::{self, Kafka};
+use harness::servers::kcat::{self, produce};
 use harness::{Answer, Broker, Manifests, Setup, Subscriber, Trigger, eventually, say_not_run};
 use serde_json::Value;
 
@@ -19,8 +18,7 @@ const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, 
 
 /// The server that tests share, if it and kcat are there.
 async fn server(what: &str) -> Option<Arc<Kafka>> {
-    if Command::new("kcat").arg("-V").output().is_err() {
-        say_not_run(what, "there is no kcat");
+    if !kcat::is_there(what) {
         return None;
     }
     match Kafka::shared().await {
@@ -34,18 +32,6 @@ async fn server(what: &str) -> Option<Arc<Kafka>> {
 
 fn unique(name: &str) -> String {
     format!("{name}-{:x}", fastrand::u64(..))
-}
-
-/// Writes with kcat.
-fn produce(bootstrap: &str, topic: &str, more: &[&str], text: &str) {
-    let mut child = Command::new("kcat")
-        .args(["-b", bootstrap, "-t", topic, "-P"])
-        .args(more)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("kcat starts");
-    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
-    assert!(child.wait().expect("it ends").success(), "kcat {more:?}");
 }
 
 /// A source of that name, of topics at a server, with these lines beside them in its spec.

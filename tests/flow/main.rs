@@ -13,8 +13,11 @@ mod channels;
 mod codes;
 mod dead_letters;
 mod delivery;
+mod examples;
 mod explain;
 mod filters;
+mod github_hook;
+mod github_source;
 mod kafka_source;
 mod manifests;
 mod outside;
@@ -25,6 +28,7 @@ mod replies;
 mod sink;
 mod sources;
 mod subscriptions;
+mod webhook_source;
 
 use std::time::Duration;
 

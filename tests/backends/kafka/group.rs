@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use channel::{Depth, KafkaPlan, PublishError};
+use harness::servers::kcat;
 
-use super::kcat::is_there;
 use super::support::{
     event, lent, open, open_with, publish, servers, settings, topic, unique, waiting,
 };
@@ -97,7 +97,7 @@ async fn what_waits_is_taken_over_by_another_replica() {
 #[tokio::test]
 async fn what_was_empty_for_long_is_removed_and_made_again() {
     let what = "an overflow that is removed";
-    let Some(kafka) = servers(what).await.filter(|_| is_there(what)) else { return };
+    let Some(kafka) = servers(what).await.filter(|_| kcat::is_there(what)) else { return };
     let (bootstrap, name) = (kafka.bootstrap(), unique());
     let opening = || async {
         let mut settings = settings(&bootstrap);

@@ -2,36 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use harness::servers::kcat;
 
 use super::support::{event, lent, open, publish, servers, topic, unique};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What kcat says, given arguments and a record's value.
-fn kcat(args: &[OsString], value: &[u8]) -> String {
-    let mut child = Command::new("kcat")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("kcat starts");
-    child.stdin.take().expect("piped").write_all(value).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "kcat {args:?}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-pub(super) fn is_there(what: &str) -> bool {
-    let found = Command::new("kcat").arg("-V").output().is_ok();
-    if !found {
-        harness::say_not_run(what, "there is no kcat");
-    }
-    found
-}
 
 fn produce(bootstrap: &str, topic: &str, headers: &[&[u8]], more: &[&str], value: &[u8]) {
     let mut args: Vec<OsString> = ["-b", bootstrap, "-t", topic, "-P", "-D", "\x01"]
@@ -43,14 +21,14 @@ fn produce(bootstrap: &str, topic: &str, headers: &[&[u8]], more: &[&str], value
         args.push("-H".into());
         args.push(OsString::from_vec(header.to_vec()));
     }
-    kcat(&args, value);
+    kcat::run(&args, value);
 }
 
 #[tokio::test]
 async fn what_other_clients_write_is_lent_and_garbage_stops_nothing() {
     let what = "records of other clients";
     let Some(kafka) = servers(what).await else { return };
-    if !is_there(what) {
+    if !kcat::is_there(what) {
         return;
     }
     let (bootstrap, name) = (kafka.bootstrap(), unique());
@@ -122,7 +100,7 @@ async fn what_other_clients_write_is_lent_and_garbage_stops_nothing() {
 async fn other_clients_read_what_is_written() {
     let what = "records for other clients";
     let Some(kafka) = servers(what).await else { return };
-    if !is_there(what) {
+    if !kcat::is_there(what) {
         return;
     }
     let (bootstrap, name) = (kafka.bootstrap(), unique());
@@ -137,7 +115,7 @@ async fn other_clients_read_what_is_written() {
     let args = ["-b", &bootstrap, "-t", &topic(&name), "-C", "-o", "beginning", "-e", "-q"];
     let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
     args.extend(["-f".into(), "%k|%h|%s".into()]);
-    let said = kcat(&args, b"");
+    let said = kcat::run(&args, b"");
     assert_eq!(
         said,
         "orders|ce_specversion=1.0,ce_id=1,ce_source=/test,ce_type=t,ce_subject=a b,\

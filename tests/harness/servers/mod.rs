@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub mod kafka;
+pub mod kcat;
 pub mod kubernetes;
 pub mod nats;
 
