@@ -47,6 +47,7 @@ mod full_disk;
 mod garbage;
 mod isolation;
 mod killed;
+mod killed_sources;
 mod loops;
 mod order;
 mod other_clients;

@@ -89,6 +89,12 @@ impl Ledger {
         entry.outcome = outcome;
     }
 
+    /// Notes an event that lies where a source reads it, which then counts as accepted.
+    pub fn stored(&self, broker: &str, sample: &Sample, mode: Mode) {
+        let number = self.open(broker, sample, mode);
+        self.book.lock().unwrap().sent[number].outcome = Outcome::Accepted;
+    }
+
     /// Notes that a subscriber is about to answer with an event, which then counts as accepted.
     pub fn reply(&self, broker: &str, sample: &Sample) {
         let mut book = self.book.lock().unwrap();
