@@ -26,10 +26,43 @@ spec: {channel: {apiVersion: messaging.knative.dev/v1, kind: Channel, name: show
 apiVersion: messaging.knative.dev/v1beta1
 kind: KafkaChannel
 metadata: {name: shown}
+---
+apiVersion: sources.knative.dev/v1
+kind: PingSource
+metadata: {name: shown}
+spec: {schedule: '*/5 * * * *', sink: {uri: 'http://till'}}
+---
+apiVersion: sources.knative.dev/v1
+kind: ApiServerSource
+metadata: {name: shown}
+spec: {resources: [{apiVersion: v1, kind: Pod}], sink: {uri: 'http://till'}}
+---
+apiVersion: sources.knative.dev/v1alpha1
+kind: GitHubSource
+metadata: {name: shown}
+spec:
+  ownerAndRepository: octo/hello
+  eventTypes: [push]
+  secretToken: {secretKeyRef: {name: a, key: b}}
+  sink: {uri: 'http://till'}
+---
+apiVersion: sources.knative.dev/v1
+kind: KafkaSource
+metadata: {name: shown}
+spec: {topics: [orders], bootstrapServers: ['kafka:9092'], sink: {uri: 'http://till'}}
+---
+apiVersion: sources.catchment.dev/v1alpha1
+kind: WebhookSource
+metadata: {name: shown}
+spec: {verification: {none: true}, sink: {uri: 'http://till'}}
 ";
+
+const SOURCES: [&str; 5] =
+    ["apiserversource", "githubsource", "kafkasource", "pingsource", "webhooksource"];
 
 const STATUS: &str = r#"{"status": {"observedGeneration": 1,
     "address": {"name": "http", "url": "http://events.example/shown"}, "subscriberUri": "http://till/",
+    "sinkUri": "http://till/",
     "conditions": [{"type": "Addressable", "status": "True"},
         {"type": "Ready", "status": "False", "reason": "NotYet", "message": "it is not ready"}]}}"#;
 
@@ -49,7 +82,7 @@ async fn get_shows_the_columns_of_knative() {
     let Some(cluster) = cluster("columns of kubectl get").await else { return };
     let said = cluster.kubectl(&["apply", "-f", "-"], OBJECTS);
     assert!(said.is_success, "{}", said.stderr);
-    for kind in ["broker", "trigger", "ch", "subscription", "kafkachannel"] {
+    for kind in ["broker", "trigger", "ch", "subscription", "kafkachannel"].iter().chain(&SOURCES) {
         let patch = ["patch", kind, "shown", "--subresource=status", "--type=merge", "-p", STATUS];
         let said = cluster.kubectl(&patch, "");
         assert!(said.is_success, "{kind}: {}", said.stderr);
@@ -72,10 +105,45 @@ async fn get_shows_the_columns_of_knative() {
         (&["ch"], "NAME URL AGE READY REASON", format!("shown {url} "), "False NotYet"),
         (&["sub"], "NAME AGE READY REASON", "shown ".into(), "False NotYet"),
         (&["kc"], "NAME READY REASON URL AGE", format!("shown False NotYet {url} "), ""),
+        (
+            &["pingsource"],
+            "NAME SINK SCHEDULE AGE READY REASON",
+            "shown http://till/ */5 * * * * ".into(),
+            "False NotYet",
+        ),
+        (
+            &["apiserversource"],
+            "NAME SINK AGE READY REASON",
+            "shown http://till/ ".into(),
+            "False NotYet",
+        ),
+        (
+            &["webhooksource"],
+            "NAME SINK AGE READY REASON",
+            "shown http://till/ ".into(),
+            "False NotYet",
+        ),
+        (
+            &["githubsource"],
+            "NAME READY REASON SINK AGE",
+            "shown False NotYet http://till/ ".into(),
+            "",
+        ),
+        (
+            &["kafkasource"],
+            "NAME TOPICS BOOTSTRAPSERVERS READY REASON AGE",
+            r#"shown ["orders"] ["kafka:9092"] False NotYet "#.into(),
+            "",
+        ),
     ] {
         let (names, line) = shown(&cluster, args);
         assert_eq!(names, head, "{args:?}");
         assert!(line.starts_with(&start) && line.ends_with(end), "{args:?}: {line}");
+    }
+    let said = cluster.kubectl(&["get", "sources", "-o", "name"], "");
+    for kind in SOURCES {
+        let is_listed = |line: &str| line.starts_with(kind) && line.ends_with("/shown");
+        assert!(said.stdout.lines().any(is_listed), "{kind}: {}", said.stdout);
     }
     let said = cluster.kubectl(&["get", "broker,trigger,channel,subscription"], "");
     assert!(

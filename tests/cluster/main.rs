@@ -19,6 +19,7 @@ mod definitions;
 mod followed;
 mod install;
 mod joined;
+mod killed;
 mod kn;
 mod narrow;
 mod odd;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::joined::{SOON, apply, condition, get, join, kubectl, own_cluster, until};
 
 /// An account of the namespace that may read ConfigMaps, and that the program may act as.
-fn account(namespace: &str, name: &str) -> String {
+pub(crate) fn account(namespace: &str, name: &str) -> String {
     let subject = |name: &str, of: &str| {
         format!("subjects: [{{kind: ServiceAccount, name: {name}, namespace: {of}}}]\n---\n")
     };
@@ -36,7 +36,7 @@ fn account(namespace: &str, name: &str) -> String {
 }
 
 /// A source of changes of ConfigMaps, unless `spec` says something else.
-fn source(name: &str, subscriber: &Subscriber, spec: &str) -> String {
+pub(crate) fn source(name: &str, subscriber: &Subscriber, spec: &str) -> String {
     let resources = "resources: [{apiVersion: v1, kind: ConfigMap}], ";
     let resources = if spec.contains("resources:") { "" } else { resources };
     format!(
@@ -46,7 +46,7 @@ fn source(name: &str, subscriber: &Subscriber, spec: &str) -> String {
     )
 }
 
-const AS_READER: &str = ", serviceAccountName: reader";
+pub(crate) const AS_READER: &str = ", serviceAccountName: reader";
 
 fn map(name: &str, value: &str) -> String {
     format!(
