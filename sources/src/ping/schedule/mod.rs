@@ -25,6 +25,9 @@ const NAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
+/// What names begin with that are no zones of IANA: each machine has its own idea of them.
+const OF_MACHINES: [&str; 4] = ["localtime", "posixrules", "posix/", "right/"];
+
 /// Longest interval: ten years.
 const INTERVAL_SECONDS_MAX: i64 = 10 * 366 * 24 * 60 * 60;
 
@@ -71,7 +74,10 @@ impl Schedule {
             (None, "") => ("spec.timezone", "UTC"),
             (None, outer) => ("spec.timezone", outer),
         };
-        let zone = TimeZone::get(zone_name).map_err(|_| {
+        let lower = zone_name.to_ascii_lowercase();
+        let is_of_machine = OF_MACHINES.iter().any(|start| lower.starts_with(start));
+        let zone = TimeZone::get(zone_name).ok().filter(|_| !is_of_machine);
+        let zone = zone.ok_or_else(|| {
             let rule = format!(
                 "{zone_name:?} is not a time zone that is known; an IANA name is needed, such as Europe/Berlin"
             );

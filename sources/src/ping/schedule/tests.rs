@@ -139,6 +139,8 @@ fn what_cannot_be_a_schedule_is_refused_with_its_field() {
         ("@every 200000h", "", "ten years"),
         ("@every10s", "", "@every needs a duration"),
         ("* * * * *", "Europe/Atlantis", "spec.timezone: \"Europe/Atlantis\" is not a time zone"),
+        ("* * * * *", "localtime", "spec.timezone: \"localtime\" is not a time zone"),
+        ("* * * * *", "right/UTC", "spec.timezone: \"right/UTC\" is not a time zone"),
         ("TZ=Nowhere * * * * *", "", "spec.schedule: \"Nowhere\" is not a time zone"),
         ("TZ=UTC * * * * *", "UTC", "must not name a time zone"),
         (&"*".repeat(300), "", "must not be longer than 256 bytes"),
