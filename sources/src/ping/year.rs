@@ -1,6 +1,9 @@
 //! A year of ticks, against another calendar: days counted by hand, clock changes as they are written down.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -103,7 +106,7 @@ const SCHEDULES: [Fields; 15] = [
         is_either: true,
         ..Fields::fixed("0 3 13 * FRI", &[0], &[3])
     },
-    Fields::at("*/15 * * * *", &[0, 15, 30, 45], ANY),
+    Fields::at("*/15 0-3 * * *", &[0, 15, 30, 45], &[0, 1, 2, 3]),
     Fields::at("0 */6 * * *", &[0], &[0, 6, 12, 18]),
     Fields::at("5,35 1-3 * * *", &[5, 35], &[1, 2, 3]),
     Fields::at("30 0,23 * * *", &[30], &[0, 23]),
@@ -169,48 +172,65 @@ impl Fields {
         fits && has(self.months, month)
     }
 
-    /// The minutes of a day at which it may fire.
-    fn times(&self) -> Vec<bool> {
+    /// Whether it may fire at a minute of a day.
+    fn fits_minute(&self, minute: i64) -> bool {
         let has = |set: &[i64], value: i64| set.is_empty() || set.contains(&value);
-        let fits = |minute: i64| has(self.minutes, minute % 60) && has(self.hours, minute / 60);
-        (0..DAY / MINUTE).map(fits).collect()
+        has(self.minutes, minute % 60) && has(self.hours, minute / 60)
     }
 }
 
-/// When it fires in a year, by the rules that are told of it.
-fn expected(fields: &Fields, minutes: &[(i64, i64)], gaps: &[(i64, i64, i64)]) -> Vec<i64> {
-    let times = fields.times();
-    let shows = |shown: i64| {
-        let minute = usize::try_from(shown.rem_euclid(DAY) / MINUTE).unwrap();
-        times[minute] && fields.fits_day(shown)
-    };
-    let all = minutes.iter().filter(|(_, shown)| shows(*shown));
-    if !fields.is_fixed {
-        return all.map(|(time, _)| *time).collect();
+/// A year by the clock of a zone.
+struct Calendar {
+    /// Every minute: when it is, and what the clock shows.
+    minutes: Vec<(i64, i64)>,
+    /// The same by the minute of the day that is shown.
+    by_minute: Vec<Vec<(i64, i64)>>,
+    /// What the clock leaves out: when it goes on, and from where to where it goes.
+    gaps: Vec<(i64, i64, i64)>,
+}
+
+impl Calendar {
+    fn of(zone: &Zone) -> Self {
+        let minutes: Vec<(i64, i64)> = zone.minutes().collect();
+        let mut by_minute = vec![Vec::new(); 24 * 60];
+        for one in &minutes {
+            let minute = usize::try_from(one.1.rem_euclid(DAY) / MINUTE).unwrap();
+            by_minute[minute].push(*one);
+        }
+        let pairs = minutes.windows(2).map(|pair| (pair[1].0, pair[0].1 + MINUTE, pair[1].1));
+        let gaps = pairs.filter(|(_, from, to)| from < to).collect();
+        Self { minutes, by_minute, gaps }
     }
-    let mut by_day: BTreeMap<i64, i64> = BTreeMap::new();
-    for (time, shown) in all {
-        by_day.entry(shown.div_euclid(DAY)).or_insert(*time);
-    }
-    for (time, from, to) in gaps {
-        if let Some(shown) = (*from..*to).step_by(60).find(|shown| shows(*shown)) {
+
+    /// When `fields` fires in the year, by the rules that are told of it.
+    fn fires(&self, fields: &Fields) -> BTreeSet<i64> {
+        let minutes = (0..).zip(&self.by_minute);
+        let all = minutes.filter(|(minute, _)| fields.fits_minute(*minute)).flat_map(|it| it.1);
+        let all = all.filter(|(_, shown)| fields.fits_day(*shown));
+        if !fields.is_fixed {
+            return all.map(|(time, _)| *time).collect();
+        }
+        // At one minute of the day, so that the first one is the earlier one.
+        let mut by_day: BTreeMap<i64, i64> = BTreeMap::new();
+        for (time, shown) in all {
             by_day.entry(shown.div_euclid(DAY)).or_insert(*time);
         }
+        for (time, from, to) in &self.gaps {
+            let shows = |shown: &i64| {
+                fields.fits_minute(shown.rem_euclid(DAY) / MINUTE) && fields.fits_day(*shown)
+            };
+            if let Some(shown) = (*from..*to).step_by(60).find(shows) {
+                by_day.entry(shown.div_euclid(DAY)).or_insert(*time);
+            }
+        }
+        by_day.into_values().collect()
     }
-    by_day.into_values().collect()
-}
-
-/// What a clock leaves out: when it goes on, and from where to where it goes.
-fn gaps(minutes: &[(i64, i64)]) -> Vec<(i64, i64, i64)> {
-    let pairs = minutes.windows(2).map(|pair| (pair[0].1 + MINUTE, pair[1].0, pair[1].1));
-    pairs.filter(|(from, _, to)| from < to).map(|(from, time, to)| (time, from, to)).collect()
 }
 
 #[test]
 fn every_tick_of_a_year_comes_once_and_at_its_time() {
     for zone in &ZONES {
-        let minutes: Vec<(i64, i64)> = zone.minutes().collect();
-        let gaps = gaps(&minutes);
+        let calendar = Calendar::of(zone);
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let before = at(zone.year().0 - 1);
         let mut timetable = Timetable::new(before);
@@ -223,7 +243,7 @@ fn every_tick_of_a_year_comes_once_and_at_its_time() {
             })
             .collect();
         let mut ticks: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
-        for (time, _) in &minutes {
+        for (time, _) in &calendar.minutes {
             for (key, tick) in timetable.advance(at(*time)) {
                 assert_eq!(tick.skipped, 0);
                 assert_eq!(tick.time.as_second(), *time, "a tick comes when it is due");
@@ -232,7 +252,7 @@ fn every_tick_of_a_year_comes_once_and_at_its_time() {
         }
         for (key, fields) in schedules {
             let came = ticks.remove(&key).unwrap_or_default();
-            let due = expected(fields, &minutes, &gaps);
+            let due = calendar.fires(fields);
             let wrong = came.iter().zip(&due).find(|(came, due)| came != due);
             let shown = wrong.map(|(came, due)| (at(*came), at(*due)));
             assert_eq!(shown, None, "{} in {}: came, due", fields.text, zone.name);
@@ -247,8 +267,7 @@ fn the_other_calendar_knows_these_days() {
     let told = |zone: &str, text: &str, day: &str| {
         let zone = ZONES.iter().find(|it| it.name == zone).unwrap();
         let fields = SCHEDULES.iter().find(|it| it.text == text).unwrap();
-        let minutes: Vec<(i64, i64)> = zone.minutes().collect();
-        let times = expected(fields, &minutes, &gaps(&minutes)).into_iter();
+        let times = Calendar::of(zone).fires(fields).into_iter();
         let times = times.map(|time| Timestamp::from_second(time).unwrap().to_string());
         times.filter(|time| time.starts_with(day)).collect::<Vec<_>>()
     };
