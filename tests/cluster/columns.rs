@@ -51,14 +51,31 @@ kind: KafkaSource
 metadata: {name: shown}
 spec: {topics: [orders], bootstrapServers: ['kafka:9092'], sink: {uri: 'http://till'}}
 ---
+apiVersion: sources.knative.dev/v1
+kind: ContainerSource
+metadata: {name: shown}
+spec: {template: {spec: {containers: [{image: till}]}}, sink: {uri: 'http://till'}}
+---
+apiVersion: sources.knative.dev/v1
+kind: SinkBinding
+metadata: {name: shown}
+spec: {subject: {apiVersion: apps/v1, kind: Deployment, name: till}, sink: {uri: 'http://till'}}
+---
 apiVersion: sources.catchment.dev/v1alpha1
 kind: WebhookSource
 metadata: {name: shown}
 spec: {verification: {none: true}, sink: {uri: 'http://till'}}
 ";
 
-const SOURCES: [&str; 5] =
-    ["apiserversource", "githubsource", "kafkasource", "pingsource", "webhooksource"];
+const SOURCES: [&str; 7] = [
+    "apiserversource",
+    "containersource",
+    "githubsource",
+    "kafkasource",
+    "pingsource",
+    "sinkbinding",
+    "webhooksource",
+];
 
 const STATUS: &str = r#"{"status": {"observedGeneration": 1,
     "address": {"name": "http", "url": "http://events.example/shown"}, "subscriberUri": "http://till/",
@@ -77,16 +94,21 @@ fn shown(cluster: &Kubernetes, args: &[&str]) -> (String, String) {
     (words(lines.next()), words(lines.next()))
 }
 
-#[tokio::test]
-async fn get_shows_the_columns_of_knative() {
-    let Some(cluster) = cluster("columns of kubectl get").await else { return };
+/// The objects, each with a status that says that it is not ready.
+fn show(cluster: &Kubernetes, kinds: &[&str]) {
     let said = cluster.kubectl(&["apply", "-f", "-"], OBJECTS);
     assert!(said.is_success, "{}", said.stderr);
-    for kind in ["broker", "trigger", "ch", "subscription", "kafkachannel"].iter().chain(&SOURCES) {
+    for kind in kinds {
         let patch = ["patch", kind, "shown", "--subresource=status", "--type=merge", "-p", STATUS];
         let said = cluster.kubectl(&patch, "");
         assert!(said.is_success, "{kind}: {}", said.stderr);
     }
+}
+
+#[tokio::test]
+async fn get_shows_the_columns_of_knative() {
+    let Some(cluster) = cluster("columns of kubectl get").await else { return };
+    show(&cluster, &["broker", "trigger", "ch", "subscription", "kafkachannel"]);
     let url = "http://events.example/shown";
     for (args, head, start, end) in [
         (&["broker"][..], "NAME URL AGE READY REASON", format!("shown {url} "), "False NotYet"),
@@ -105,34 +127,64 @@ async fn get_shows_the_columns_of_knative() {
         (&["ch"], "NAME URL AGE READY REASON", format!("shown {url} "), "False NotYet"),
         (&["sub"], "NAME AGE READY REASON", "shown ".into(), "False NotYet"),
         (&["kc"], "NAME READY REASON URL AGE", format!("shown False NotYet {url} "), ""),
+    ] {
+        let (names, line) = shown(&cluster, args);
+        assert_eq!(names, head, "{args:?}");
+        assert!(line.starts_with(&start) && line.ends_with(end), "{args:?}: {line}");
+    }
+    let said = cluster.kubectl(&["get", "broker,trigger,channel,subscription"], "");
+    assert!(
+        said.is_success && said.stdout.contains("trigger.eventing.knative.dev/shown"),
+        "{}",
+        said.stdout
+    );
+}
+
+#[tokio::test]
+async fn sources_show_the_columns_of_knative_and_are_a_category() {
+    let Some(cluster) = cluster("columns of sources").await else { return };
+    show(&cluster, &SOURCES);
+    for (args, head, start, end) in [
         (
-            &["pingsource"],
+            &["pingsource"][..],
             "NAME SINK SCHEDULE AGE READY REASON",
-            "shown http://till/ */5 * * * * ".into(),
+            "shown http://till/ */5 * * * * ".to_owned(),
             "False NotYet",
         ),
         (
             &["apiserversource"],
             "NAME SINK AGE READY REASON",
-            "shown http://till/ ".into(),
+            "shown http://till/ ".to_owned(),
+            "False NotYet",
+        ),
+        (
+            &["containersource"],
+            "NAME SINK AGE READY REASON",
+            "shown http://till/ ".to_owned(),
+            "False NotYet",
+        ),
+        (
+            &["sinkbinding"],
+            "NAME SINK AGE READY REASON",
+            "shown http://till/ ".to_owned(),
             "False NotYet",
         ),
         (
             &["webhooksource"],
             "NAME SINK AGE READY REASON",
-            "shown http://till/ ".into(),
+            "shown http://till/ ".to_owned(),
             "False NotYet",
         ),
         (
             &["githubsource"],
             "NAME READY REASON SINK AGE",
-            "shown False NotYet http://till/ ".into(),
+            "shown False NotYet http://till/ ".to_owned(),
             "",
         ),
         (
             &["kafkasource"],
             "NAME TOPICS BOOTSTRAPSERVERS READY REASON AGE",
-            r#"shown ["orders"] ["kafka:9092"] False NotYet "#.into(),
+            r#"shown ["orders"] ["kafka:9092"] False NotYet "#.to_owned(),
             "",
         ),
     ] {
@@ -145,12 +197,6 @@ async fn get_shows_the_columns_of_knative() {
         let is_listed = |line: &str| line.starts_with(kind) && line.ends_with("/shown");
         assert!(said.stdout.lines().any(is_listed), "{kind}: {}", said.stdout);
     }
-    let said = cluster.kubectl(&["get", "broker,trigger,channel,subscription"], "");
-    assert!(
-        said.is_success && said.stdout.contains("trigger.eventing.knative.dev/shown"),
-        "{}",
-        said.stdout
-    );
 }
 
 #[tokio::test]

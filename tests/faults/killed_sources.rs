@@ -230,7 +230,7 @@ async fn records_over_kills(on: Backing) {
         Ok(kafka) => kafka,
         Err(why) => return say_not_run(&what, &why),
     };
-    let (kills, batches, each) = pick((3, 12, 200), (20, 100, 1_000));
+    let (kills, batches, each) = pick((3, 12, 200), (20, 60, 500));
     let topic = format!("killed-{:x}", fastrand::u64(..));
     kafka.create_topic(&topic, 4).await;
     let bootstrap = kafka.bootstrap();

@@ -11,8 +11,9 @@
 //! - When clocks go forward, a schedule with one fixed time of day that is left out fires right
 //!   after the gap; others leave the gap out. When they go back, a schedule with a fixed time fires
 //!   the first time only; others go on through both hours.
-//! - A clock that is set back by more than a minute starts schedules without a fixed time anew from
-//!   there; those with one do not fire again for a time that they have fired for.
+//! - A clock that is set back by more than a minute, while the process runs or is down, starts schedules
+//!   without a fixed time anew from there; those with one do not fire again for a time that they have
+//!   fired for.
 
 mod alarm;
 mod schedule;
