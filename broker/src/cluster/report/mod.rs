@@ -19,6 +19,7 @@ use std::{
 };
 
 use ::channel::{Hub, Name, status::Condition};
+use ::sources::SourceId;
 use kube::Client;
 use serde_json::Value;
 use tokio::{
@@ -133,6 +134,8 @@ struct Looked {
     inventory: usize,
     changes: u64,
     down: Vec<Hub>,
+    /// What sources find out by themselves: what keeps them from their work.
+    learnt: Vec<(SourceId, String)>,
 }
 
 impl Reporter {
@@ -233,6 +236,14 @@ impl Reporter {
                 .hubs()
                 .filter(|(_, state)| is_down(state))
                 .map(|(hub, _)| hub)
+                .collect(),
+            learnt: inventory
+                .sources
+                .iter()
+                .filter_map(|(id, state)| {
+                    let waits = || state.waits_for().map(|why| why.message);
+                    Some((id.clone(), state.failure().or_else(waits)?))
+                })
                 .collect(),
         }
     }
@@ -382,11 +393,12 @@ fn report(view: &mut View<'_>, kind: Kind, name: &Name, seen: &Seen) -> Option<R
         // Once it is known that is a change, and there is something to tell.
         return None;
     }
-    // That a hub is not there is a condition of its own.
-    let of_hub = |field: &str| {
+    // That a hub or a Secret is not there is a condition of its own.
+    let is_condition = |field: &str| {
         ["spec.broker", "spec.channel", "spec.sink"].iter().any(|it| field.starts_with(it))
+            || field.contains(".secretKeyRef.")
     };
-    let warnings = view.warnings(kind, name).filter(|it| !of_hub(&it.field));
+    let warnings = view.warnings(kind, name).filter(|it| !is_condition(&it.field));
     let warnings = warnings.map(broker::in_line).collect();
     // A status is made of text and numbers alone.
     let status = status.unwrap_or_default();
