@@ -26,6 +26,7 @@ mod odd;
 mod refused;
 mod reported;
 mod scale;
+mod secrets;
 mod sources;
 mod watched;
 

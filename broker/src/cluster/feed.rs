@@ -22,6 +22,7 @@ use super::{
     Error, ObjectWatches,
     kinds::{FOLLOWED, Followed},
     referred::{KindKey, Referred},
+    secrets::{Answer, Secrets},
     seen::Seen,
     shared::Shared,
     subject::{Subject, discover},
@@ -68,13 +69,14 @@ pub struct Cluster {
     /// The config map that each broker names.
     configs: BTreeMap<Name, Name>,
     following: HashMap<Subject, Following>,
+    secrets: Secrets,
     sender: mpsc::Sender<News<Subject>>,
     changes: mpsc::Receiver<News<Subject>>,
     tasks: TaskTracker,
     troubles: Arc<Troubles>,
-    /// Config maps that were told of since the last snapshot, and those that are in it.
-    answering: Vec<Name>,
-    answered: Vec<Name>,
+    /// Config maps and Secrets that were told of since the last snapshot, and those that are in it.
+    answering: Vec<(Kind, Name)>,
+    answered: Vec<(Kind, Name)>,
     /// Whether something has changed since the last snapshot.
     is_stale: bool,
     /// When the next snapshot may be made.
@@ -107,6 +109,7 @@ impl Cluster {
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let mut cluster = Self {
             config,
+            secrets: Secrets::new(client.clone()),
             client,
             namespace,
             shared: Arc::default(),
@@ -176,8 +179,8 @@ impl Cluster {
     /// Cancel safe: a change that was noticed is told by the next call.
     pub async fn next_change(&mut self) -> Snapshot {
         // The last snapshot is at work by now.
-        for name in std::mem::take(&mut self.answered) {
-            self.shared.set_unanswered(&name, false);
+        for about in std::mem::take(&mut self.answered) {
+            self.shared.set_unanswered(&about, false);
         }
         loop {
             let is_due = !self.is_begun || Instant::now() >= self.next_at;
@@ -199,6 +202,10 @@ impl Cluster {
                 biased;
                 // We hold a sender ourselves, so there is always one to come.
                 Some(news) = self.changes.recv() => news,
+                Some(answer) = self.secrets.next() => {
+                    self.take_secret(answer);
+                    continue;
+                }
                 () = time::sleep_until(self.next_at), if self.is_stale && self.is_begun => continue,
             };
             self.take(news);
@@ -208,9 +215,9 @@ impl Cluster {
         }
     }
 
-    /// Whether every watch has answered.
+    /// Whether every watch has answered, and every Secret was asked for.
     fn is_known(&self) -> bool {
-        self.following.values().all(|following| following.has_answered)
+        self.following.values().all(|following| following.has_answered) && self.secrets.is_known()
     }
 
     fn watch(&mut self, from: Subject, watched: Watched) {
@@ -242,7 +249,7 @@ impl Cluster {
             match from {
                 Subject::Referred(key) => self.shared.referred.forget(&key),
                 Subject::ConfigMap(name) => {
-                    self.shared.set_unanswered(&name, false);
+                    self.shared.set_unanswered(&(Kind::ConfigMap, name.clone()), false);
                     self.is_stale |= self.forget(Kind::ConfigMap, &name);
                 }
                 Subject::Ours(_) => {}
@@ -262,12 +269,15 @@ impl Cluster {
                 let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
                 let kind = ApiResource::from_gvk_with_plural(&kind, "configmaps");
                 let api = Api::namespaced_with(self.client.clone(), &name.namespace, &kind);
-                self.shared.set_unanswered(&name, true);
+                self.shared.set_unanswered(&(Kind::ConfigMap, name.clone()), true);
                 let called = format!("configmap {name}");
                 let only = Some(name.name.clone());
                 self.watch(Subject::ConfigMap(name), Watched { api, kind, called, only });
             }
         }
+        let secrets = wanted::secrets(&self.snapshot.resources);
+        self.is_stale |=
+            self.secrets.follow(secrets, &mut self.objects, &self.troubles, &self.shared);
         !self.is_known()
     }
 
@@ -319,9 +329,9 @@ impl Cluster {
         from.log(&change);
         let is_news = match from {
             Subject::Ours(kind) => self.take_ours(kind, change),
-            Subject::Referred(key) => self.take_referred(&key, change),
+            Subject::Referred(key) => self.shared.take_referred(&key, change),
             Subject::ConfigMap(name) => {
-                self.answering.push(name.clone());
+                self.answering.push((Kind::ConfigMap, name.clone()));
                 self.take_config_map(&name, change)
             }
         };
@@ -329,6 +339,13 @@ impl Cluster {
             self.shared.seen.change();
         }
         self.is_stale |= is_news;
+    }
+
+    fn take_secret(&mut self, answer: Answer) {
+        if self.secrets.is_awaited(&answer.name) {
+            self.answering.push((Kind::Secret, answer.name.clone()));
+        }
+        self.is_stale |= self.secrets.take(answer, &mut self.objects, &self.troubles);
     }
 
     fn take_config_map(&mut self, name: &Name, change: Change) -> bool {
@@ -400,30 +417,6 @@ impl Cluster {
                 !self.is_begun
             }
             Change::Failed(_) | Change::Recovered => false,
-        }
-    }
-
-    fn take_referred(&mut self, key: &KindKey, change: Change) -> bool {
-        let referred = &self.shared.referred;
-        match change {
-            Change::Put(name, object, _) => {
-                let put = referred.put(key, &name, &object);
-                if put.is_news {
-                    self.shared.seen.change();
-                }
-                put.is_moved
-            }
-            Change::Gone(name) => referred.remove(key, &name),
-            Change::Listed(names) => referred.set_listed(key, &names),
-            Change::Absent => {
-                referred.set_absent(key);
-                true
-            }
-            Change::Failed(why) => {
-                referred.set_failed(key, why);
-                true
-            }
-            Change::Recovered => referred.set_recovered(key),
         }
     }
 

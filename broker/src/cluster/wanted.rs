@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use channel::{Destination, Name, Reference};
 use dispatcher::DeliverySpec;
 
-use super::referred::KindKey;
+use super::{referred::KindKey, secrets};
 use crate::manifest::Resources;
 
 /// The annotation of a Trigger that names what must be ready before it is.
@@ -64,6 +64,18 @@ pub(super) fn dependency(
     let reference: Reference = serde_json::from_str(annotations.get(DEPENDENCY)?).ok()?;
     let namespace = reference.namespace.clone().unwrap_or_else(|| trigger.namespace.clone());
     Some(Reference { namespace: Some(namespace), ..reference })
+}
+
+/// The Secrets that sources name, with the keys.
+pub(super) fn secrets(resources: &Resources) -> secrets::Wanted {
+    let mut wanted = secrets::Wanted::new();
+    for ((_, source), resource) in &resources.sources {
+        for reference in resource.spec.secret_refs() {
+            let name = Name::new(source.namespace.as_str(), reference.name.as_str());
+            wanted.entry(name).or_default().insert(reference.key.clone());
+        }
+    }
+    wanted
 }
 
 fn of(destination: Option<&Destination>) -> Option<&Reference> {

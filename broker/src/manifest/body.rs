@@ -225,9 +225,11 @@ impl<'a> Reader<'a> {
 
     fn secret(&mut self) -> Option<Body> {
         let written: WrittenSecret = self.whole()?;
-        let (mut data, wrong) = decode(written.data, "data");
+        let (data, wrong) = decode(written.data, "data");
         self.check(wrong);
-        data.extend(written.string_data.into_iter().map(|(key, text)| (key, text.into_bytes())));
+        let texts = written.string_data.into_iter().map(|(key, text)| (key, text.into_bytes()));
+        let all = data.into_iter().chain(texts);
+        let data = all.map(|(key, value)| (key, ::sources::Secret::new(value))).collect();
         Some(Body::Secret(Secret { data }))
     }
 }

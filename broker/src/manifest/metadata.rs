@@ -82,7 +82,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// DNS-1123 subdomain: labels joined by dots, at most 253 in all.
-fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_part)
 }
 

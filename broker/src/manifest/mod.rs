@@ -52,6 +52,7 @@ pub(crate) use channel::names_channel;
 pub(crate) use defaults::places as default_channel_maps;
 pub(crate) use documents::read_one;
 pub use kind::Kind;
+pub(crate) use metadata::is_subdomain;
 pub(crate) use objects::{Objects, file_of};
 pub(crate) use problem::nearest;
 pub use problem::{Position, Problem, Severity};

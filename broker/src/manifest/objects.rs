@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    document::{self, Content},
+    document::{self, Any, Content, Item},
     kind::Kind,
     problem::{Position, Problem},
+    resource::{Origin, Resource, Secret},
     state::State,
 };
 use crate::{addresses::Addresses, manifest::Snapshot};
@@ -50,6 +51,30 @@ impl Objects {
         let problem = Problem::at(&file, Position::NONE, message);
         let problem = Problem { field: field.to_owned(), ..problem };
         self.state.learn(PathBuf::clone(&file), Content::of_bad(kind, name, problem));
+    }
+
+    /// Takes in a Secret that was read.
+    pub(crate) fn put_secret(&mut self, name: &Name, secret: Secret) {
+        let file = file_of(Kind::Secret.as_str(), name);
+        let origin = Origin { file: Arc::new(file.clone()), position: Position::NONE };
+        let resource = Resource {
+            annotations: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            hash: secret.hash(),
+            generation: 0,
+            origin,
+            places: Vec::new(),
+            spec: secret,
+        };
+        let item = Item { name: name.clone(), resource: Any::Secret(Arc::new(resource)) };
+        self.state.learn(file, Content { items: vec![item], ..Content::default() });
+    }
+
+    /// Notes why a Secret cannot be read that never was.
+    pub(crate) fn put_unread_secret(&mut self, name: &Name, why: &str) {
+        let file = Arc::new(file_of(Kind::Secret.as_str(), name));
+        let problem = Problem::at(&file, Position::NONE, why);
+        self.state.learn(PathBuf::clone(&file), Content::of_bad(Kind::Secret, name, problem));
     }
 
     /// Forgets an object that is gone. Returns whether it was known.

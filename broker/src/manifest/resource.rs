@@ -1,6 +1,11 @@
 //! Resources as loaded: what each document says, and where it says so.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use channel::{Hub, Name, Reference};
 use dispatcher::{SubscriptionSpec, TriggerSpec};
@@ -65,16 +70,21 @@ pub struct ConfigMap {
     pub binary_data: BTreeMap<String, Vec<u8>>,
 }
 
-/// A Secret's content: `data` decoded, `stringData` over it. `Debug` shows the keys only.
-#[derive(Clone, Default)]
+/// A Secret's content: `data` decoded, `stringData` over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Secret {
     /// The values by key.
-    pub data: BTreeMap<String, Vec<u8>>,
+    pub data: BTreeMap<String, ::sources::Secret>,
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("keys", &self.data.keys()).finish()
+impl Secret {
+    /// Equal while no value changes.
+    pub(crate) fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (key, value) in &self.data {
+            (key, value.expose()).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 

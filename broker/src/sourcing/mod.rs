@@ -39,7 +39,7 @@ use crate::{
     config::Settings,
     control::{Control, NotReady},
     ingress::Gates,
-    manifest::{Resource, Resources, Snapshot, SourceKind, SourceSpec},
+    manifest::{Resource, Snapshot, SourceKind, SourceSpec},
 };
 
 use book::Book;
@@ -190,8 +190,7 @@ impl Sources {
         snapshot: &Snapshot,
         guide: &impl Guide,
     ) -> BTreeMap<SourceId, SourceState> {
-        let resources = &snapshot.resources;
-        let wanted = &resources.sources;
+        let wanted = &snapshot.resources.sources;
         let id =
             |kind: SourceKind, name: &Name| SourceId { kind: kind.as_str(), name: name.clone() };
         let is_wanted = |it: &SourceId| wanted.keys().any(|(kind, name)| id(*kind, name) == *it);
@@ -209,8 +208,7 @@ impl Sources {
         let mut states = BTreeMap::new();
         for ((kind, name), resource) in wanted {
             let id = id(*kind, name);
-            let in_cluster = snapshot.addresses.is_some();
-            let wanted = Wanted { id: &id, resource, resources, in_cluster };
+            let wanted = Wanted { id: &id, resource, snapshot };
             states.insert(id.clone(), self.one(&wanted, guide));
         }
         self.swap_endpoints(&states);
@@ -243,8 +241,8 @@ impl Sources {
         way: Way,
         dead_letters: Option<Way>,
     ) -> Result<(), NotReady> {
-        let Wanted { id, resource, resources, .. } = *wanted;
-        let secrets = secrets::hash(&id.name, &resource.spec, resources);
+        let Wanted { id, resource, snapshot } = *wanted;
+        let secrets = secrets::hash(&id.name, &resource.spec, &snapshot.resources);
         let Way { sink, url, hub } = way;
         let made_from = Origin {
             resource: resource.hash,
@@ -414,7 +412,6 @@ struct Way {
 struct Wanted<'a> {
     id: &'a SourceId,
     resource: &'a Resource<SourceSpec>,
-    resources: &'a Resources,
-    /// Whether its author may be somebody else than whoever runs the program.
-    in_cluster: bool,
+    /// What else is wanted, and what is wrong.
+    snapshot: &'a Snapshot,
 }

@@ -210,6 +210,20 @@ fn a_component_lets_the_program_write_pod_templates() {
     assert_eq!(objects.len(), 2);
 }
 
+#[test]
+fn an_example_lets_the_program_get_one_secret_by_its_name_and_nothing_else() {
+    let folder = crate::root().join("deploy/kubernetes/examples/source-secrets");
+    let text = std::fs::read_to_string(folder.join("rights.yaml")).unwrap();
+    let objects = super::objects(&text);
+    let expected = ("get".into(), String::new(), "secrets".into(), "github".into());
+    assert_eq!(rights(find(&objects, "Role", "catchment-secrets")), [expected].into());
+    let binding = find(&objects, "RoleBinding", "catchment-secrets");
+    let program =
+        json!([{"kind": "ServiceAccount", "name": "catchment", "namespace": "catchment"}]);
+    assert_eq!(binding["subjects"], program);
+    assert_eq!(objects.len(), 2);
+}
+
 /// Whether the API server lets `account` do what `asked` says, in words of `kubectl auth can-i`.
 fn can(cluster: &Kubernetes, account: &str, asked: &str) -> bool {
     let account = format!("--as={account}");

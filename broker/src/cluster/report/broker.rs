@@ -27,7 +27,7 @@ pub(super) fn status(view: &View<'_>, name: &Name, config: Option<&Name>) -> Opt
     let resource = view.inventory.resources.brokers.get(name);
     let state = view.inventory.brokers.get(name);
     let refused = view.refused_generation(Kind::Broker, name);
-    if config.is_some_and(|config| view.unanswered.contains(config)) {
+    if config.is_some_and(|config| view.is_open(Kind::ConfigMap, config)) {
         return None;
     }
     let template = config.and_then(|config| template_error(view, config));

@@ -35,6 +35,10 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
     if resource.is_none() && refused.is_none() {
         return None;
     }
+    let mut secrets = resource.iter().flat_map(|resource| resource.spec.secret_refs());
+    if secrets.any(|it| view.is_open(Kind::Secret, &Name::new(&*name.namespace, &*it.name))) {
+        return None;
+    }
     let mut status = SourceStatus::default();
     let mut parts = Vec::new();
     if let Some(sink) = resource.and_then(|resource| resource.spec.sink()) {

@@ -49,8 +49,8 @@ pub(super) struct View<'a> {
     pub(super) channels: BTreeMap<Name, Condition>,
     /// The subscriptions of each channel.
     pub(super) subscriptions: BTreeMap<&'a Name, Vec<(&'a Name, &'a Seen)>>,
-    /// Config maps that nobody has told of yet.
-    pub(super) unanswered: BTreeSet<Name>,
+    /// Config maps and Secrets that nobody has told of yet.
+    pub(super) unanswered: BTreeSet<(Kind, Name)>,
     /// What could not be made for a channel, and why.
     pub(super) unmade: &'a BTreeMap<Name, String>,
     /// Whether something was looked for that is not known yet.
@@ -107,6 +107,11 @@ impl<'a> View<'a> {
     fn problems(&self, kind: Kind, name: &Name) -> impl Iterator<Item = &'a Problem> {
         let found = self.problems.get(file_of(kind.as_str(), name).as_path());
         found.into_iter().flatten().copied()
+    }
+
+    /// Whether nobody has told of a config map or Secret yet.
+    pub(super) fn is_open(&self, kind: Kind, name: &Name) -> bool {
+        self.unanswered.contains(&(kind, name.clone()))
     }
 
     /// The generation of an object that its errors are about.

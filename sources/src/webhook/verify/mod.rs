@@ -11,6 +11,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use http::StatusCode;
 use jiff::Timestamp;
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 pub use self::{
     mac::{Algorithm, Encoding, HmacScheme, Layout, Signed},
@@ -25,14 +26,14 @@ pub const SECRET_BYTES_MIN: usize = 16;
 /// Most secrets of a source: two are needed while one is changed for another.
 pub const SECRETS_MAX: usize = 8;
 
-/// Bytes that are never shown.
+/// Bytes that are never shown, and wiped when nobody needs them any more.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// A secret of those bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
+        Self(Zeroizing::new(bytes.into()))
     }
 
     /// The bytes.
