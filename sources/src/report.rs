@@ -82,6 +82,8 @@ pub struct Report {
     skipped: AtomicU64,
     restarts: AtomicU64,
     lag_millis: AtomicI64,
+    /// 0 when there is none.
+    webhook_id: AtomicU64,
 }
 
 impl Report {
@@ -123,6 +125,15 @@ impl Report {
     /// Notes what keeps it from that; `None` when nothing does any more.
     pub fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// The id of the webhook that was made for it elsewhere.
+    pub fn webhook_id(&self) -> Option<u64> {
+        Some(self.webhook_id.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
+    pub(crate) fn set_webhook_id(&self, id: Option<u64>) {
+        self.webhook_id.store(id.unwrap_or_default(), Ordering::Relaxed);
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

@@ -30,6 +30,14 @@ pub struct SourceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub consumers: Option<i32>,
+    /// The labels of those that read, of a kind that can be scaled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub selector: Option<String>,
+    /// The id of the webhook that was made for it, of a kind that makes one.
+    #[serde(rename = "webhookIDKey", skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub webhook_id_key: Option<String>,
 }
 
 /// `status` of a KafkaSource, as a cluster keeps it: what can be scaled says how far it is.
@@ -42,6 +50,20 @@ pub struct KafkaSourceStatus {
     /// How many consumers read.
     #[schemars(extend("format" = "int32"))]
     consumers: Option<i32>,
+    /// The labels of those that read, for who scales them.
+    selector: Option<String>,
+}
+
+/// `status` of a GitHubSource, as a cluster keeps it.
+#[derive(Debug, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "it is a schema")]
+pub struct GitHubSourceStatus {
+    #[serde(flatten)]
+    source: SourceStatus,
+    /// The id of the webhook that was made at GitHub.
+    #[serde(rename = "webhookIDKey")]
+    webhook_id_key: Option<String>,
 }
 
 /// What events of one kind say of themselves.

@@ -5,13 +5,13 @@ use harness::http::Headers;
 use harness::program::Program;
 use harness::servers::kafka::Kafka;
 use harness::servers::kubernetes::Kubernetes;
-use harness::{Subscriber, eventually, say_not_run};
+use harness::{Answer, Subscriber, eventually, say_not_run};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::joined::{
-    SOON, apply, broker, condition, get, join, kubectl, own_cluster, trigger, until,
+    SOON, apply, broker, condition, get, join, kubectl, own_cluster, setup, trigger, until,
 };
 use crate::root;
 
@@ -195,6 +195,44 @@ async fn secrets_are_neither_listed_nor_watched_though_they_may_be() {
     until(&cluster, "webhooksources.sources.catchment.dev shop", "Ready", "True").await;
     let after = requests(&cluster);
     assert_eq!((after[0] - before[0], &after[1..]), (1.0, &before[1..]));
+}
+
+/// The hook at GitHub is made with a token of a Secret, told by its id, and removed with its source: here
+/// at a server that says what GitHub would.
+#[tokio::test]
+async fn a_hook_at_github_is_told_by_its_id() {
+    let Some(cluster) = own_cluster("hooks of GitHubSources of a cluster").await else { return };
+    let api = Subscriber::start().await;
+    api.script(|call| match call.request.method.as_str() {
+        "GET" => Answer::status(200).body("[]"),
+        "POST" => Answer::status(201).body(r#"{"id": 7}"#),
+        "DELETE" => Answer::status(204),
+        _ => Answer::status(200).body("{}"),
+    });
+    let url = api.url("/api/v3");
+    let token = "accessToken: {secretKeyRef: {name: hooks, key: token}}";
+    let source = github("hello", "github")
+        .replace("eventTypes", &format!("githubAPIURL: '{url}'\n  {token}\n  eventTypes"));
+    let values = secret("hooks", &format!("github: {OLD}, token: {TOKEN}"));
+    apply(&cluster, &(grant("hooks") + "---\n" + &values + &broker("orders") + &source));
+    let public = json!({"publicUrl": "https://events.example"});
+    let program = setup(&cluster).config(public).start().await;
+    let hello = "githubsources.sources.knative.dev hello";
+    eventually(SOON, || async {
+        let object = get(&cluster, hello);
+        if object["status"]["webhookIDKey"] == "7" { Ok(()) } else { Err(object) }
+    })
+    .await;
+    until(&cluster, hello, "Ready", "True").await;
+    kubectl(&cluster, "delete githubsources.sources.knative.dev hello");
+    eventually(SOON, || async {
+        let asked = api.received().into_iter().map(|it| (it.request.method, it.request.target));
+        let asked: Vec<_> = asked.collect();
+        let removed = ("DELETE".to_owned(), "/api/v3/repos/octo/hello/hooks/7".to_owned());
+        if asked.contains(&removed) { Ok(()) } else { Err(asked) }
+    })
+    .await;
+    assert!(!program.process.stderr().contains(TOKEN), "a token is not told");
 }
 
 /// Users by password.

@@ -97,4 +97,14 @@ async fn a_kafka_source_is_reported_as_knative_does_and_scaled() {
         if far["status"]["consumers"] == 3 { Ok(()) } else { Err(far) }
     };
     eventually(SOON, is_scaled).await;
+    // What an autoscaler is told.
+    let scale = "/apis/sources.knative.dev/v1/namespaces/default/kafkasources/far/scale";
+    let scale = kubectl(&cluster, &format!("get --raw {scale}"));
+    let scale: serde_json::Value = serde_json::from_str(&scale).unwrap();
+    let selector =
+        "eventing.knative.dev/source=kafka-source-controller,eventing.knative.dev/sourceName=far";
+    assert_eq!(
+        (&scale["status"]["selector"], &scale["status"]["replicas"]),
+        (&selector.into(), &3.into())
+    );
 }

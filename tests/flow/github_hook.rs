@@ -52,6 +52,11 @@ async fn the_hook_at_github_is_made_and_removed_with_its_source() {
     let token = made.request.head.headers.text("authorization");
     assert_eq!(token.as_deref(), Some("Bearer a-token-for-hooks"));
     ready(&program, 1).await;
+    eventually(SOON, || async {
+        let hello = source(&program, "hello").await;
+        if hello["webhookId"] == 7 { Ok(()) } else { Err(hello) }
+    })
+    .await;
     manifests.remove("sources.yaml");
     eventually(SOON, || asked("DELETE /api/v3/repos/octo/hello/hooks/7")).await;
     assert!(!program.process.stderr().contains("a-token-for-hooks"), "a token is not told");

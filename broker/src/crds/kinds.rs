@@ -4,7 +4,7 @@ use ::sources::{
     ContainerSourceSpec, GitHubSourceSpec, KafkaSourceSpec, PingSourceSpec, SinkBindingSpec,
     WebhookSourceSpec,
     apiserver::ApiServerSourceStatus,
-    status::{KafkaSourceStatus, SourceStatus},
+    status::{GitHubSourceStatus, KafkaSourceStatus, SourceStatus},
 };
 use dispatcher::{SubscriptionSpec, SubscriptionStatus, TriggerSpec, TriggerStatus};
 use schemars::Schema;
@@ -39,11 +39,22 @@ pub struct Crd {
     /// Versions that are served; objects are stored in the first. All have one schema.
     pub(super) versions: &'static [&'static str],
     pub(super) columns: &'static [Column],
-    /// The field of the spec that `kubectl scale` sets, and that of the status that tells how far it is.
-    pub(super) scale: Option<(&'static str, &'static str)>,
+    /// What `kubectl scale` and autoscalers look at.
+    pub(super) scale: Option<Scale>,
     pub(super) needs_spec: bool,
     pub(super) spec: fn() -> Schema,
     pub(super) status: fn() -> Schema,
+}
+
+/// The fields of an object that can be scaled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    /// Of the spec: how many there should be.
+    pub(super) wanted: &'static str,
+    /// Of the status: how many there are.
+    pub(super) reached: &'static str,
+    /// Of the status: by which labels they are found.
+    pub(super) selector: &'static str,
 }
 
 /// A column of what `kubectl get` prints.
@@ -232,6 +243,7 @@ pub const CRDS: &[Crd] = &[
             ("dev.knative.source.github.issues", "something happened to an issue"),
         ],
         spec: of::<GitHubSourceSpec>,
+        status: of::<GitHubSourceStatus>,
         ..SOURCE
     },
     Crd {
@@ -247,7 +259,11 @@ pub const CRDS: &[Crd] = &[
             REASON,
             AGE,
         ],
-        scale: Some((".spec.consumers", ".status.consumers")),
+        scale: Some(Scale {
+            wanted: ".spec.consumers",
+            reached: ".status.consumers",
+            selector: ".status.selector",
+        }),
         event_types: &[("dev.knative.kafka.event", "a record that is no CloudEvent itself")],
         spec: of::<KafkaSourceSpec>,
         status: of::<KafkaSourceStatus>,

@@ -110,8 +110,12 @@ impl Crd {
             schema.insert("required".to_owned(), json!(["spec"]));
         }
         let mut subresources = json!({ "status": {} });
-        if let (Some((spec, status)), Some(map)) = (self.scale, subresources.as_object_mut()) {
-            let paths = json!({ "specReplicasPath": spec, "statusReplicasPath": status });
+        if let (Some(scale), Some(map)) = (self.scale, subresources.as_object_mut()) {
+            let paths = json!({
+                "specReplicasPath": scale.wanted,
+                "statusReplicasPath": scale.reached,
+                "labelSelectorPath": scale.selector,
+            });
             map.insert("scale".to_owned(), paths);
         }
         json!({

@@ -95,6 +95,11 @@ impl SourceState {
         }
     }
 
+    /// The id of the webhook that was made for it.
+    pub fn webhook_id(&self) -> Option<u64> {
+        self.report.as_ref()?.webhook_id()
+    }
+
     /// Why it is being started again, if it is.
     pub fn failure(&self) -> Option<String> {
         match self.report.as_ref()?.phase() {

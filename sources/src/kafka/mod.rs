@@ -52,7 +52,20 @@ pub const KIND: &str = "KafkaSource";
 /// The type of events that are made of records which are none.
 pub const EVENT_TYPE: &str = "dev.knative.kafka.event";
 
+/// Longest value of a label.
+const LABEL_LENGTH_MAX: usize = 63;
+
 /// The `source` of the events that the KafkaSource `name` makes of a topic, as Knative writes it.
 pub fn event_source(name: &Name, topic: &str) -> String {
     format!("/apis/v1/namespaces/{}/kafkasources/{}#{topic}", name.namespace, name.name)
+}
+
+/// The labels of those that read for the KafkaSource `name`, as Knative writes them: autoscalers ask for some.
+///
+/// `None` for a name that is too long for a label.
+pub fn selector(name: &Name) -> Option<String> {
+    let source = "eventing.knative.dev/source=kafka-source-controller";
+    let name = &name.name;
+    (name.len() <= LABEL_LENGTH_MAX)
+        .then(|| format!("{source},eventing.knative.dev/sourceName={name}"))
 }

@@ -42,6 +42,8 @@ pub(crate) struct SourceView {
     sink: Option<String>,
     /// Where it is called; null when it is not.
     address: Option<String>,
+    /// The id of the webhook that the program made for it at GitHub; null when there is none.
+    webhook_id: Option<u64>,
     /// What its events say of themselves, as far as that is known before they come.
     ce_attributes: Vec<SourceAttributes>,
     /// Why it is being started again; null when it is not.
@@ -149,6 +151,7 @@ impl SourceView {
             message: not_ready.map(|why| why.message),
             sink: state.sink.clone(),
             address: is_called.then(|| format!("{events_url}/sources/{}", id.name)),
+            webhook_id: state.webhook_id(),
             ce_attributes: attributes.collect(),
             failure,
             last_event: report.and_then(|it| it.last_event()).map(|time| time.to_string()),

@@ -134,8 +134,8 @@ struct Looked {
     inventory: usize,
     changes: u64,
     down: Vec<Hub>,
-    /// What sources find out by themselves: what keeps them from their work.
-    learnt: Vec<(SourceId, String)>,
+    /// What sources find out by themselves: what keeps them from their work, and their webhooks.
+    learnt: Vec<(SourceId, Option<String>, Option<u64>)>,
 }
 
 impl Reporter {
@@ -240,10 +240,11 @@ impl Reporter {
             learnt: inventory
                 .sources
                 .iter()
-                .filter_map(|(id, state)| {
+                .map(|(id, state)| {
                     let waits = || state.waits_for().map(|why| why.message);
-                    Some((id.clone(), state.failure().or_else(waits)?))
+                    (id.clone(), state.failure().or_else(waits), state.webhook_id())
                 })
+                .filter(|(_, why, webhook)| why.is_some() || webhook.is_some())
                 .collect(),
         }
     }

@@ -87,7 +87,9 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
         parts.extend(of_kafka(state, not_ready, of_key));
         let spec = resource.map(|resource| &resource.spec);
         status.consumers = spec.and_then(SourceSpec::consumers);
+        status.selector = kafka::selector(name);
     }
+    status.webhook_id_key = state.and_then(SourceState::webhook_id).map(|id| id.to_string());
     parts.push(("OIDCIdentityCreated", Holds::True));
     // Where Knative deploys something that makes the events, this program makes them.
     parts.push((at_work(kind), works));

@@ -118,6 +118,7 @@ impl Hook {
                 id
             }
         };
+        context.report.set_webhook_id(Some(id));
         let note = format!("{id} {hooks}");
         if let Err(error) = context.notes.put(&key_of(NOTES, &self.name), note).await {
             warn!(source = %context.id, %error, "the webhook's id could not be noted");
@@ -131,6 +132,7 @@ impl Hook {
         match time::timeout(REMOVE_TIMEOUT, api.remove(&noted.hooks, noted.id)).await {
             Ok(Ok(())) => {
                 info!(source = %context.id, id = noted.id, "webhook removed at GitHub");
+                context.report.set_webhook_id(None);
                 // What is left of the note would be found by a source of the same name, and replaced.
                 drop(context.notes.remove(&key_of(NOTES, &self.name)).await);
             }
@@ -150,6 +152,7 @@ impl Source for Hook {
                 () = context.stop.cancelled() => return Ok(()),
                 () = context.until_leads(true) => {}
             }
+            context.report.set_webhook_id(noted(&context, &hook.name).map(|noted| noted.id));
             loop {
                 select! {
                     biased;

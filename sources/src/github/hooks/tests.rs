@@ -191,15 +191,17 @@ async fn a_hook_is_removed_with_its_source_and_moves_with_its_target() {
     github.asked();
     let moved = github.hook(|spec| spec.owner_and_repository = "octo".to_owned());
     let mut supervisor = Supervisor::new(house.clone());
-    supervisor.start(id(), moved, sink());
+    let report = supervisor.start(id(), moved, sink());
     let asked = || github.kept.lock().unwrap().asked.clone();
     until(|| asked().iter().any(|asked| asked == "POST /api/v3/orgs/octo/hooks")).await;
     assert_eq!(asked()[0], "DELETE /api/v3/repos/octo/hello/hooks/1");
     until(|| house.notes.under(NOTES).iter().any(|(_, note)| note.ends_with(b"/orgs/octo/hooks")))
         .await;
+    assert_eq!(report.webhook_id(), Some(2));
     supervisor.remove(&id());
     assert_eq!(supervisor.end(Duration::from_secs(5)).await, 0);
     assert!(github.hooks().is_empty());
+    assert_eq!(report.webhook_id(), None);
     assert!(house.notes.under(NOTES).is_empty());
 }
 
