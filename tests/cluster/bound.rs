@@ -322,7 +322,10 @@ async fn what_cannot_be_told_says_why() {
     for (name, subject) in &subjects {
         objects += &(binding(name, subject, "shop") + "---\n");
     }
-    objects += &binding("homeless", &deployment("till"), "nowhere");
+    objects += &(binding("homeless", &deployment("till"), "nowhere") + "---\n");
+    objects += "apiVersion: sources.knative.dev/v1\nkind: SinkBinding\nmetadata: {name: distrusted}\nspec: {subject: \
+                {apiVersion: apps/v1, kind: Deployment, name: other}, sink: {uri: 'https://a', CACerts: \
+                \"-----BEGIN CERTIFICATE-----\\nMIIB\\n-----END CERTIFICATE-----\\n\"}}\n";
     apply(&cluster, &objects);
     let why = |name: &'static str, kind: &'static str| {
         let cluster = &cluster;
@@ -331,20 +334,32 @@ async fn what_cannot_be_told_says_why() {
     // Nobody has given the right yet.
     let (reason, message) = why("till", "SinkBindingAvailable").await;
     assert_eq!(reason, "MissingPermissions", "{message}");
-    assert!(message.contains("sinkbindings.sources.knative.dev"), "{message}");
+    assert!(message.starts_with("cannot list deployments.apps: "), "{message}");
+    let text = program.admin().get("/readyz?verbose").await.text();
+    assert!(text.contains("[-] cluster: cannot list deployments.apps"), "{text}");
+    // What was never put in holds nothing up.
+    apply(&cluster, &binding("early", &deployment("till"), "shop"));
+    why("early", "SinkBindingAvailable").await;
+    kubectl(&cluster, "delete sinkbinding early --timeout=20s");
     assert_eq!(environments(&get(&cluster, "deployment till"))[1], json!({"OWN": "x"}));
     allow(&cluster);
     bound(&cluster, "till").await;
-    let (reason, message) = why("lost", "SinkBindingAvailable").await;
-    assert_eq!(
-        (&*reason, &*message),
-        ("SubjectMissing", "Deployment default/nowhere does not exist")
-    );
-    let (reason, message) = why("job", "SinkBindingAvailable").await;
-    assert!(reason == "SubjectRefused" && message.contains("field is immutable"), "{message}");
-    let (reason, message) = why("rollout", "SinkBindingAvailable").await;
-    assert_eq!(reason, "SubjectKindMissing", "{message}");
+    let because = |name: &'static str, reason: &'static str| {
+        let cluster = &cluster;
+        eventually(SOON, move || async move {
+            let object = get(cluster, &format!("sinkbinding {name}"));
+            let (_, is, message) = condition(&object, "SinkBindingAvailable");
+            if is == reason { Ok(message) } else { Err(object) }
+        })
+    };
+    let message = because("lost", "SubjectMissing").await;
+    assert_eq!(message, "Deployment default/nowhere does not exist");
+    let message = because("job", "SubjectRefused").await;
+    assert_eq!(message, "cannot patch jobs.batch default/once: spec.template: field is immutable");
+    let message = because("rollout", "SubjectKindMissing").await;
     assert!(message.contains("Rollout"), "{message}");
+    let (reason, message) = why("distrusted", "SinkProvided").await;
+    assert!(reason == "SinkInvalid" && message.contains("CA certificates"), "{message}");
     let (reason, _) = why("homeless", "SinkProvided").await;
     assert_eq!(reason, "NotFound");
     let sources = program.admin().get("/api/v1/sources/default/lost").await.json();
@@ -419,9 +434,7 @@ async fn a_binding_that_cannot_be_taken_out_is_given_up_by_a_person() {
     let role = get(&cluster, "clusterrole catchment-sink-bindings");
     let mut less = role.clone();
     for rule in less["rules"].as_array_mut().unwrap() {
-        if rule["resources"] != json!(["sinkbindings"]) {
-            rule["verbs"] = json!(["get", "list", "watch"]);
-        }
+        rule["verbs"] = json!(["get", "list", "watch"]);
     }
     less["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     apply(&cluster, &less.to_string());
@@ -429,11 +442,43 @@ async fn a_binding_that_cannot_be_taken_out_is_given_up_by_a_person() {
     let is_told = || async {
         let object = get(&cluster, "sinkbinding till");
         let finalizers = object["metadata"]["finalizers"].to_string();
-        if finalizers.contains("catchment.dev/binding") { Ok(()) } else { Err(object) }
+        let events = kubectl(&cluster, "get events.events.k8s.io -o json");
+        let is_told =
+            events.contains("CleanupPending") && events.contains("cannot patch deployments.apps");
+        if finalizers.contains("catchment.dev/binding") && is_told { Ok(()) } else { Err(events) }
     };
     eventually(SOON, is_told).await;
     kubectl(&cluster, "annotate sinkbinding till catchment.dev/abandon=true");
     gone(&cluster, "till").await;
     let events = kubectl(&cluster, "get events.events.k8s.io -o json");
     assert!(events.contains("LeftBehind") && events.contains("is left there"), "{events}");
+}
+
+#[tokio::test]
+async fn bindings_go_on_after_the_api_server_was_away() {
+    let Some(mut cluster) = bound_cluster("SinkBindings without an API server").await else {
+        return;
+    };
+    let program = join(&cluster).await;
+    let mut objects = broker("shop") + &workload("Deployment", "till", "");
+    objects += &binding("till", &deployment("till"), "shop");
+    apply(&cluster, &objects);
+    bound(&cluster, "till").await;
+    cluster.crash().await;
+    eventually(SOON, || async {
+        let text = program.admin().get("/readyz?verbose").await.text();
+        if text.contains("deployments.apps") { Ok(()) } else { Err(text) }
+    })
+    .await;
+    cluster.come_back().await;
+    // A change is all that the watch has to tell: nothing was lost, so nothing is listed anew.
+    kubectl(&cluster, "label deployment till more=x");
+    eventually(SOON, || async {
+        let text = program.admin().get("/readyz?verbose").await.text();
+        if text.contains("deployments.apps") { Err(text) } else { Ok(()) }
+    })
+    .await;
+    bound(&cluster, "till").await;
+    kubectl(&cluster, "delete sinkbinding till --timeout=30s");
+    until_told(&cluster, "deployment till", &json!({})).await;
 }

@@ -79,6 +79,9 @@ async fn pods_run_in_a_deployment_that_is_told() {
     let is_right = |it: &Value| it["spec"]["template"]["spec"]["containers"][1]["image"] == "b:1";
     let object = deployment(&cluster, "heart-deployment", is_right).await;
     assert_eq!(object["spec"]["replicas"], 4);
+    let label = "sources.knative.dev/containerSource";
+    kubectl(&cluster, &format!("label deployment heart-deployment {label}-"));
+    deployment(&cluster, "heart-deployment", |it| it["metadata"]["labels"][label] == "heart").await;
     // A container fewer, and another broker.
     apply(&cluster, &(broker("books") + &source("heart", "containers: [{image: 'a:2'}]", "books")));
     let is_new = |it: &Value| {

@@ -164,7 +164,11 @@ async fn round<S: Clone>(
         };
         // A failure is told once, not again while it stays the same.
         let is_told = why.is_some() && *told == why;
+        let is_over = told.is_some() && why.is_none();
         *told = why;
+        if is_over && !teller.tell(Change::Recovered).await {
+            return Ended::Stopped;
+        }
         if !is_told && !teller.tell(change).await {
             return Ended::Stopped;
         }

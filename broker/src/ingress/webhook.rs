@@ -93,14 +93,17 @@ impl Ingress {
         };
         let limits = Limits { body_bytes_max: endpoint.body_bytes_max(), ..self.limits().clone() };
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        let unreadable = |error| {
+            let refused = refusal::unreadable(error, &limits).naming("body");
+            endpoint.report().refused(&refused.detail());
+            refused
+        };
         if declared > limits.body_bytes_max {
-            return Err(refusal::unreadable(BodyError::TooLarge, &limits).naming("body"));
+            return Err(unreadable(BodyError::TooLarge));
         }
         let room = |bytes| self.doors().room(bytes);
         let mut charge = room(declared).map_err(refusal::not_stored)?;
-        let body = body::read(body, &room, &mut charge, &limits)
-            .await
-            .map_err(|error| refusal::unreadable(error, &limits).naming("body"))?;
+        let body = body::read(body, &room, &mut charge, &limits).await.map_err(unreadable)?;
         self.check_open()?;
         let called = Called {
             method: &head.method,

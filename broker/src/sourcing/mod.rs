@@ -48,6 +48,12 @@ use gate_sink::GateSink;
 use http_sink::Outbox;
 use plan::Plan;
 
+/// The reason when a sink is known and cannot be sent to, such as for its certificates.
+pub(crate) const SINK_INVALID: &str = "SinkInvalid";
+
+/// The reason while what sources remember is being read.
+const NOTES_OPENING: &str = "NotesOpening";
+
 /// How long sources may take to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -134,6 +140,8 @@ pub(crate) struct Sources {
     watches: Option<ObjectWatches>,
     supervisor: Option<Supervisor>,
     known: BTreeMap<SourceId, Known>,
+    /// Why sources do not work, as it was last logged.
+    told: BTreeMap<SourceId, String>,
     /// The alarm.
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -179,6 +187,7 @@ impl Sources {
             watches: None,
             supervisor: None,
             known: BTreeMap::new(),
+            told: BTreeMap::new(),
             tasks: JoinSet::new(),
             stop: CancellationToken::new(),
         }
@@ -216,6 +225,7 @@ impl Sources {
             let wanted = Wanted { id: &id, resource, snapshot };
             states.insert(id.clone(), self.one(&wanted, guide));
         }
+        self.told.retain(|id, _| states.contains_key(id));
         self.swap_endpoints(&states);
         states
     }
@@ -231,12 +241,25 @@ impl Sources {
             .map(|written| self.way(wanted, guide, "spec.delivery.deadLetterSink", written))
             .transpose();
         let not_ready = way.and_then(|way| self.work(wanted, way, dead_letters?)).err();
+        self.log(wanted.id, not_ready.as_ref());
         let known = self.known.get(wanted.id);
         SourceState {
             not_ready,
             report: known.map(|known| Arc::clone(&known.report)),
             sink: sink_url.or_else(|| known.map(|known| known.made_from.sink.clone())),
             attributes: known.map(|known| known.attributes.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Says once why a source does not work.
+    fn log(&mut self, id: &SourceId, not_ready: Option<&NotReady>) {
+        // What is only being opened comes by itself.
+        let Some(why) = not_ready.filter(|why| why.reason != NOTES_OPENING) else {
+            self.told.remove(id);
+            return;
+        };
+        if self.told.insert(id.clone(), why.message.clone()).as_ref() != Some(&why.message) {
+            tracing::warn!(source = %id, reason = why.reason, why = %why.message, "a source does not work");
         }
     }
 
@@ -261,7 +284,7 @@ impl Sources {
         }
         let Some(notes) = self.book.notes()? else {
             let message = "what sources remember is being read".to_owned();
-            return Err(NotReady { reason: "NotesOpening", message });
+            return Err(NotReady { reason: NOTES_OPENING, message });
         };
         let plan = Plan::of(wanted)?;
         let report = known.map(|known| Arc::clone(&known.report)).unwrap_or_default();
@@ -342,7 +365,7 @@ impl Sources {
             return Ok(Way { sink, url, hub: Some(hub) });
         }
         let sink = self.outbox.sink(&target).map_err(|error| NotReady {
-            reason: "SinkInvalid",
+            reason: SINK_INVALID,
             message: format!("{field}: {error}"),
         })?;
         Ok(Way { sink: Arc::new(sink), url, hub: None })

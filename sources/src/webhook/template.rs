@@ -51,6 +51,9 @@ impl Template {
     ///
     /// What is wrong with it, as a phrase.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("must not be empty".to_owned());
+        }
         if text.len() > LENGTH_MAX {
             return Err(format!("must not be longer than {LENGTH_MAX} bytes"));
         }
@@ -199,6 +202,7 @@ mod tests {
     #[test]
     fn what_is_no_template_is_told() {
         for (template, told) in [
+            ("", "must not be empty"),
             ("{a", "has a { without a }"),
             ("a}", "has a } without a {"),
             ("{cookie.x}", "{cookie.x} is not known"),

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    ending::Ending,
     requests::Requests,
     standing::Standing,
     subjects::Subjects,
@@ -45,8 +46,8 @@ pub(in crate::cluster) struct Binder {
     pub(super) patience: Duration,
     pub(super) subjects: Subjects,
     pub(super) states: HashMap<Target, State>,
-    /// Since when deleted SinkBindings wait.
-    pub(super) ending: HashMap<Name, Instant>,
+    /// Deleted SinkBindings that wait.
+    pub(super) ending: HashMap<Name, Ending>,
     /// When it is to be looked again although nothing has changed.
     pub(super) next_at: Option<Instant>,
 }
@@ -62,11 +63,11 @@ impl Binder {
         Self {
             requests: Requests::new(client.clone()),
             shared: Arc::clone(cluster.shared()),
-            control,
+            control: Arc::clone(&control),
             ingress_url,
             teller: Teller::new(client.clone()),
             patience,
-            subjects: Subjects::new(client),
+            subjects: Subjects::new(client, Arc::clone(&control.troubles)),
             states: HashMap::new(),
             ending: HashMap::new(),
             next_at: None,

@@ -10,7 +10,7 @@ use super::wanted::Container;
 /// What its name ends with.
 const SUFFIX: &str = "-deployment";
 
-/// The longest name: it becomes the value of a label.
+/// The longest name, and value of a label.
 const NAME_LENGTH_MAX: usize = 63;
 
 /// What is applied: metadata, and the fields beside it.
@@ -22,15 +22,24 @@ pub(super) struct Applied {
 /// The name of the Deployment of a ContainerSource.
 pub(super) fn name_of(source: &Name) -> Name {
     let name = &source.name;
-    let called = if name.len() + SUFFIX.len() <= NAME_LENGTH_MAX {
-        format!("{name}{SUFFIX}")
-    } else {
-        let digest = Sha256::digest(name.as_bytes());
-        let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let kept: String = name.chars().take(NAME_LENGTH_MAX - SUFFIX.len() - hash.len()).collect();
-        format!("{}{hash}{SUFFIX}", kept)
-    };
+    let called = format!("{}{SUFFIX}", cut(name, NAME_LENGTH_MAX - SUFFIX.len()));
     Name::new(source.namespace.as_str(), called)
+}
+
+/// The label by which the pods of a ContainerSource are found, and its value.
+pub(super) fn label(source: &Name) -> (&'static str, String) {
+    ("sources.knative.dev/containerSource", cut(&source.name, NAME_LENGTH_MAX))
+}
+
+/// A name that is not longer than `max`, and another one for each name.
+fn cut(name: &str, max: usize) -> String {
+    if name.len() <= max {
+        return name.to_owned();
+    }
+    let digest = Sha256::digest(name.as_bytes());
+    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = name.chars().take(max - hash.len()).collect();
+    kept + &hash
 }
 
 /// The Deployment of a ContainerSource whose containers are told `environment`.
@@ -39,10 +48,9 @@ pub(super) fn name_of(source: &Name) -> Name {
 /// is left to others.
 pub(super) fn applied(source: &Container, environment: &Environment) -> Applied {
     let name = &source.name;
-    let labels = json!({
-        "sources.knative.dev/source": "container-source-controller",
-        "sources.knative.dev/containerSource": name.name,
-    });
+    let (label, value) = label(name);
+    let labels =
+        json!({ "sources.knative.dev/source": "container-source-controller", label: value });
     let mut template = source.plan.template.clone();
     edit(&mut template, "metadata", |metadata| {
         // Some clients write that nobody has set it; an API server sets it itself.
@@ -156,5 +164,6 @@ mod tests {
         assert_eq!(of("a".repeat(52)), format!("{}-deployment", "a".repeat(52)));
         let (one, other) = (of("a".repeat(53)), of("a".repeat(54)));
         assert!(one != other && one.len() == 63 && one.ends_with(SUFFIX));
+        assert_eq!(label(&Name::new("shop", "a".repeat(253))).1.len(), 63);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use channel::Name;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{
     FINALIZER,
@@ -18,7 +18,23 @@ use crate::{
 };
 
 /// How soon it is looked again whether a deleted SinkBinding can end.
-const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How soon it is tried again to take off a finalizer.
+const UNMARKED_AFTER: Duration = Duration::from_secs(10);
+
+/// How long it may wait without a word.
+const PENDING_AFTER: Duration = Duration::from_secs(5);
+
+/// A deleted SinkBinding that waits.
+#[derive(Debug)]
+pub(super) struct Ending {
+    since: Instant,
+    /// When it is tried again to take off its finalizer.
+    next_at: Instant,
+    /// What was last told of it.
+    told: Option<String>,
+}
 
 impl Binder {
     /// Lets every SinkBinding name the kinds of what it is put into before it is. Returns those that
@@ -29,7 +45,9 @@ impl Binder {
             let seen = &binding.seen;
             let is_held = seen.finalizers.iter().any(|it| it == FINALIZER);
             let (marked, needed) = (kinds_of(seen), self.needed(binding));
-            if (is_held && marked == needed) || (!is_held && needed.is_empty()) {
+            // What cannot be looked at is not written to either, and needs nobody to wait.
+            let is_early = !is_held && !self.is_listed(&binding.kind);
+            if (is_held && marked == needed) || (!is_held && needed.is_empty()) || is_early {
                 continue;
             }
             let mut finalizers = seen.finalizers.clone();
@@ -71,40 +89,79 @@ impl Binder {
     pub(super) async fn end(&mut self, wanted: &Wanted) {
         let ending = &wanted.ending;
         self.ending.retain(|name, _| ending.iter().any(|(it, _)| it == name));
+        let now = Instant::now();
         for (name, seen) in ending {
-            let since = *self.ending.entry(name.clone()).or_insert_with(Instant::now);
-            let part = manager_part(name);
-            let kinds = kinds_of(seen);
-            let left = kinds
-                .iter()
-                .find(|kind| !self.is_listed(kind) || self.has_some(kind, &name.namespace, &part));
-            if let Some(kind) = left {
+            let waits = self.ending.entry(name.clone()).or_insert_with(|| Ending {
+                since: now,
+                next_at: now,
+                told: None,
+            });
+            let (since, next_at) = (waits.since, waits.next_at);
+            if let Some(why) = self.left_of(name, seen) {
                 let is_given_up = seen.is_abandoned || since.elapsed() >= self.patience;
+                let (reason, note) = if is_given_up {
+                    ("LeftBehind", format!("what was put into pod templates is left there: {why}"))
+                } else {
+                    let what = "what was put into pod templates is not taken out yet";
+                    ("CleanupPending", format!("{what}: {why}"))
+                };
+                // What is as it should be in a moment is nothing to tell.
+                if is_given_up || since.elapsed() >= PENDING_AFTER {
+                    self.warn(name, seen, reason, note).await;
+                }
                 if !is_given_up {
-                    self.look_at(Instant::now() + AGAIN_AFTER);
+                    self.look_at(now + AGAIN_AFTER);
                     continue;
                 }
-                let why = match self.subjects.known(kind) {
-                    Some(Known::Failed(why)) => Some(why.clone()),
-                    _ => self.why_held(&name.namespace, &part),
-                };
-                let why = why.unwrap_or_else(|| "it was not tried".to_owned());
-                let note = format!("what was put into pod templates is left there: {why}");
-                tracing::warn!(binding = %name, %why, "what a deleted SinkBinding has put into pod templates is left there");
-                let kind = Kind::Source(SourceKind::SinkBinding);
-                self.teller.warn(kind, name, seen, "LeftBehind", note).await;
+            }
+            if next_at > now {
+                self.look_at(next_at);
+                continue;
             }
             let others: Vec<String> =
                 seen.finalizers.iter().filter(|it| *it != FINALIZER).cloned().collect();
-            match self.requests.mark(name, seen, &others, None).await {
-                Ok(Some(seen)) => self.note_seen(name, seen),
-                Ok(None) => self.look_at(Instant::now() + AGAIN_AFTER),
-                Err(trouble) => {
-                    tracing::warn!(why = %trouble.why, "a finalizer could not be taken off");
-                    self.look_at(Instant::now() + AGAIN_AFTER);
+            let again_at = match self.requests.mark(name, seen, &others, None).await {
+                Ok(Some(seen)) => {
+                    self.note_seen(name, seen);
+                    continue;
                 }
+                Ok(None) => now + AGAIN_AFTER,
+                Err(trouble) => {
+                    let note = format!("a finalizer cannot be taken off: {}", trouble.why);
+                    self.warn(name, seen, "CleanupPending", note).await;
+                    now + UNMARKED_AFTER
+                }
+            };
+            if let Some(waits) = self.ending.get_mut(name) {
+                waits.next_at = again_at;
             }
+            self.look_at(again_at);
         }
+    }
+
+    /// Why something of a SinkBinding may still be somewhere; `None` when nothing is.
+    fn left_of(&self, name: &Name, seen: &Seen) -> Option<String> {
+        let part = manager_part(name);
+        let kinds = kinds_of(seen);
+        let left = kinds
+            .iter()
+            .find(|kind| !self.is_listed(kind) || self.has_some(kind, &name.namespace, &part))?;
+        let why = match self.subjects.known(left) {
+            Some(Known::Failed(why)) => Some(why.clone()),
+            _ => self.why_held(&name.namespace, &part),
+        };
+        Some(why.unwrap_or_else(|| "it was not tried".to_owned()))
+    }
+
+    /// Tells of a deleted SinkBinding what was not told of it last.
+    async fn warn(&mut self, name: &Name, seen: &Seen, reason: &str, note: String) {
+        let told = self.ending.get_mut(name).map(|waits| &mut waits.told);
+        if told.is_none_or(|told| told.replace(note.clone()).as_ref() == Some(&note)) {
+            return;
+        }
+        tracing::warn!(binding = %name, reason, why = %note, "a deleted SinkBinding");
+        let kind = Kind::Source(SourceKind::SinkBinding);
+        self.teller.warn(kind, name, seen, reason, note).await;
     }
 
     fn note_seen(&self, name: &Name, seen: Seen) {

@@ -23,6 +23,12 @@ use crate::manifest::{Kind, SourceKind};
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The longest refusal that is told as it came.
+const REFUSAL_LENGTH_MAX: usize = 512;
+
+/// Causes of a longer one that are told.
+const CAUSES_MAX: usize = 4;
+
 /// Why something was not done.
 #[derive(Clone, Debug)]
 pub(super) enum Failed {
@@ -186,12 +192,33 @@ async fn answered(
                 404 => Err(Failed::Gone),
                 409 => trouble(CONFLICT, in_words(doing, &error)),
                 401 | 403 => trouble(FORBIDDEN, in_words(doing, &error)),
-                400 | 422 => trouble("SubjectRefused", in_words(doing, &error)),
+                400 | 422 => trouble("SubjectRefused", refusal(doing, &error)),
                 _ => trouble("SubjectUnavailable", in_words(doing, &error)),
             }
         }
         Err(_) => trouble("SubjectUnavailable", format!("{doing}: no answer in {TIMEOUT:?}")),
     }
+}
+
+/// Why an object is refused. An API server may repeat whole pod templates, with what others keep in
+/// them: then only the fields are named, and what is wrong with each.
+fn refusal(doing: &str, error: &kube::Error) -> String {
+    let whole = in_words(doing, error);
+    let kube::Error::Api(status) = error else { return whole };
+    let causes = status.details.as_ref().map_or(&[][..], |details| &details.causes);
+    if whole.len() <= REFUSAL_LENGTH_MAX || causes.is_empty() {
+        return whole;
+    }
+    let what = |text: &str| {
+        let last = text.rsplit(": ").next().unwrap_or_default();
+        last.chars().take(REFUSAL_LENGTH_MAX / 4).collect::<String>()
+    };
+    let wrong: Vec<String> = causes
+        .iter()
+        .take(CAUSES_MAX)
+        .map(|cause| format!("{}: {}", cause.field, what(&cause.message)))
+        .collect();
+    format!("{doing}: {}", wrong.join("; "))
 }
 
 fn full_name(resource: &ApiResource) -> String {

@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, sync::DropGuard, task::TaskTracker};
 
 use super::template::MANAGER_PREFIX;
 use crate::cluster::{
+    Troubles,
     referred::KindKey,
     subject::{Subject, discover},
     watch::{Change, News, Watched, follow},
@@ -115,17 +116,25 @@ pub(super) struct Subjects {
     sender: mpsc::Sender<News<Subject>>,
     changes: mpsc::Receiver<News<Subject>>,
     tasks: TaskTracker,
+    troubles: Arc<Troubles>,
 }
 
 impl Subjects {
-    pub(super) fn new(client: Client) -> Self {
+    /// What cannot be watched is told in `troubles`.
+    pub(super) fn new(client: Client, troubles: Arc<Troubles>) -> Self {
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
-        Self { client, kinds: HashMap::new(), sender, changes, tasks: TaskTracker::new() }
+        let (kinds, tasks) = (HashMap::new(), TaskTracker::new());
+        Self { client, kinds, sender, changes, tasks, troubles }
     }
 
     /// Watches the objects of these kinds, as many as may be, and no others.
     pub(super) fn watch(&mut self, wanted: &BTreeSet<KindKey>) {
-        self.kinds.retain(|key, _| wanted.contains(key));
+        let gone: Vec<KindKey> =
+            self.kinds.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        for key in gone {
+            self.kinds.remove(&key);
+            self.troubles.remove(&about(&key));
+        }
         for key in wanted.iter().take(KINDS_MAX) {
             if let hash_map::Entry::Vacant(vacant) = self.kinds.entry(key.clone()) {
                 let (stop, resource) = (CancellationToken::new(), Arc::default());
@@ -158,6 +167,10 @@ impl Subjects {
         // A watch that was ended may have told something before.
         let Some(of_kind) = self.kinds.get_mut(key) else { return };
         from.log(&change);
+        match &change {
+            Change::Failed(why) => self.troubles.add(&about(key), why),
+            _ => self.troubles.remove(&about(key)),
+        }
         match change {
             Change::Put(name, object, _) => {
                 of_kind.things.insert(name, Thing::of(&object));
@@ -218,6 +231,11 @@ impl Subjects {
             of_kind.things.insert(name.clone(), thing);
         }
     }
+}
+
+/// What the objects of a kind are called among the troubles.
+fn about(key: &KindKey) -> String {
+    format!("subjects {key}")
 }
 
 /// Finds out how the API server knows a kind, then follows it.

@@ -10,7 +10,7 @@ use super::{
     wanted::{Binding, Container},
     work::{State, digest},
 };
-use crate::cluster::apiserver::Trouble;
+use crate::cluster::apiserver::{FORBIDDEN, Trouble};
 
 /// Troubles of one SinkBinding that are told at a time.
 const WHYS_MAX: usize = 5;
@@ -42,7 +42,7 @@ impl Binder {
                 let message = format!("the cluster has no kind {}", binding.kind);
                 return fails("SubjectKindMissing", message);
             }
-            Some(Known::Failed(why)) => return fails("SubjectUnavailable", why.clone()),
+            Some(Known::Failed(why)) => return fails(reason_of(why), why.clone()),
             Some(Known::Asked) => return None,
             Some(Known::Listed) => {}
         }
@@ -103,7 +103,7 @@ impl Binder {
                 unknown("SinkNotProvided", "where the sink is is not known".to_owned())
             }
             (Some(Known::Failed(why)), ..) => {
-                Holds::False { reason: "DeploymentUnavailable", message: why.clone() }
+                Holds::False { reason: reason_of(why), message: why.clone() }
             }
             (_, Some(thing), _) if !source.owns(thing) => {
                 let message = format!("Deployment {called} is somebody else's");
@@ -141,4 +141,9 @@ impl Binder {
         });
         mine.filter_map(|(_, state)| state.failure.as_ref()).map(|it| it.trouble.why.clone()).next()
     }
+}
+
+/// Why objects cannot be watched, in one word: an API server's text says when a right is missing.
+fn reason_of(why: &str) -> &'static str {
+    if why.contains(" is forbidden: ") { FORBIDDEN } else { "SubjectUnavailable" }
 }

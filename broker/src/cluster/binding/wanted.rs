@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use ::sources::binding::{BindingPlan, ContainerPlan, Environment, Which};
+use ::sources::{
+    SourceId,
+    binding::{BindingPlan, ContainerPlan, Environment, Which},
+};
 use channel::{Name, Reference, Target};
 
 use super::{
@@ -16,6 +19,7 @@ use crate::{
         seen::Seen,
     },
     manifest::{Kind, SourceKind, SourceSpec},
+    sourcing::SINK_INVALID,
 };
 
 /// What a SinkBinding asks for.
@@ -110,14 +114,14 @@ impl Wanted {
                         part: manager_part(name),
                         kind: KindKey { group: group.to_owned(), version, kind: subject.kind },
                         which: subject.which,
-                        environment: environment(finder, name, resource.map(|it| &it.spec)),
+                        environment: environment(finder, *kind, name, resource.map(|it| &it.spec)),
                     });
                 }
                 (SourceKind::SinkBinding, _) => drop(wanted.unclear.insert(name.clone())),
                 (SourceKind::Container, Some(SourceSpec::Container(spec))) if !seen.is_ending => {
                     let plan = ContainerPlan::new(&name.name, spec, &mut Vec::new());
                     let Some(plan) = plan else { continue };
-                    let environment = environment(finder, name, resource.map(|it| &it.spec));
+                    let environment = environment(finder, *kind, name, resource.map(|it| &it.spec));
                     let (name, seen) = (name.clone(), seen.clone());
                     wanted.containers.push(Container { name, seen, plan, environment });
                 }
@@ -172,7 +176,21 @@ pub(super) fn in_words(kinds: &BTreeSet<KindKey>) -> String {
     kinds.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn environment(finder: &Finder<'_>, name: &Name, spec: Option<&SourceSpec>) -> Option<Environment> {
+/// What containers are told; `None` while nobody knows where the sink is, or when nobody could send there.
+fn environment(
+    finder: &Finder<'_>,
+    kind: SourceKind,
+    name: &Name,
+    spec: Option<&SourceSpec>,
+) -> Option<Environment> {
+    let id = SourceId { kind: kind.as_str(), name: name.clone() };
+    let state = finder.inventory.sources.get(&id);
+    if state
+        .and_then(|state| state.not_ready.as_ref())
+        .is_some_and(|why| why.reason == SINK_INVALID)
+    {
+        return None;
+    }
     let spec = spec?;
     let sink = spec.sink()?;
     let found = sink.resolve_by("spec.sink", &name.namespace, |reference| finder.find(reference));

@@ -226,7 +226,10 @@ impl Binder {
         }
         let applied = deployment::applied(source, environment);
         let digest = digest(&(applied.metadata.to_string(), applied.fields.to_string()));
-        let generation = thing.map_or(-1, |thing| thing.generation);
+        let (label, value) = deployment::label(&source.name);
+        // Labels have no generation: what lacks its own is written to again.
+        let is_whole = |it: &&Thing| it.labels.get(label) == Some(&value);
+        let generation = thing.filter(is_whole).map_or(-1, |thing| thing.generation);
         let task = Task::Deploy(Box::new(applied));
         Some((Work { target, digest, resource, uid: String::new(), task }, generation))
     }

@@ -1,12 +1,16 @@
 //! The status of a SinkBinding and of a ContainerSource: programs of others that make events.
 
-use ::sources::status::{Holds, SourceStatus, conditions};
+use ::sources::{
+    SourceId,
+    status::{Holds, SourceStatus, conditions},
+};
 use channel::{Name, status::Observed};
 
 use super::{broker::in_line, view::View};
 use crate::{
     cluster::finder::written,
     manifest::{Kind, SourceKind},
+    sourcing::SINK_INVALID,
 };
 
 /// What a cluster is told of one; `None` while nothing is known of it.
@@ -34,6 +38,12 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
                 provided = Holds::False { reason: "NotFound", message };
             }
         }
+    }
+    let id = SourceId { kind: kind.as_str(), name: name.clone() };
+    let state = view.inventory.sources.get(&id);
+    let not_ready = state.and_then(|state| state.not_ready.as_ref());
+    if let Some(why) = not_ready.filter(|why| why.reason == SINK_INVALID) {
+        provided = Holds::False { reason: why.reason, message: why.message.clone() };
     }
     let standing = view.bindings.get(kind, name);
     if standing.is_none() && refused.is_none() {

@@ -185,6 +185,17 @@ fn cron(text: &str) -> Result<Cron, String> {
     if !(5..=6).contains(&count) {
         return Err(format!("{FORM}; it has {count}"));
     }
+    // As in Knative's parser, a question mark is a star in every field.
+    let starred: Vec<String> = fields
+        .split_whitespace()
+        .rev()
+        .enumerate()
+        .map(|(from_end, field)| match field.strip_prefix('?') {
+            Some(rest) if !matches!(from_end, 0 | 2) => format!("*{rest}"),
+            _ => field.to_owned(),
+        })
+        .collect();
+    let fields = starred.into_iter().rev().collect::<Vec<_>>().join(" ");
     // In both days of month and days of week a star, stepped or not, leaves the choice to the other.
     let days = |from_end: usize| fields.split_whitespace().rev().nth(from_end).unwrap_or_default();
     let is_open = |days: &str| days.starts_with(['*', '?']);
@@ -194,7 +205,7 @@ fn cron(text: &str) -> Result<Cron, String> {
         .sloppy_ranges(true)
         .dom_and_dow(is_open(days(0)) || is_open(days(2)))
         .build()
-        .parse(fields)
+        .parse(&fields)
         .map_err(|error| format!("{FORM}: {error}"))
 }
 
