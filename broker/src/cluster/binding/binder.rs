@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ending::Ending,
     requests::Requests,
-    standing::Standing,
+    standing::{Key, Standing},
     subjects::Subjects,
     wanted::Wanted,
     work::{Done, State, Target, Work},
@@ -31,6 +31,9 @@ use crate::{
 
 /// How often it is looked whether something has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long an API server may refuse or not answer before that is told: one that begins does for a moment.
+const DOUBTED_FOR: Duration = Duration::from_secs(10);
 
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
@@ -48,6 +51,8 @@ pub(in crate::cluster) struct Binder {
     pub(super) states: HashMap<Target, State>,
     /// Deleted SinkBindings that wait.
     pub(super) ending: HashMap<Name, Ending>,
+    /// Since when what an API server does not let happen is so.
+    doubts: HashMap<Key, Instant>,
     /// When it is to be looked again although nothing has changed.
     pub(super) next_at: Option<Instant>,
 }
@@ -70,6 +75,7 @@ impl Binder {
             subjects: Subjects::new(client, Arc::clone(&control.troubles)),
             states: HashMap::new(),
             ending: HashMap::new(),
+            doubts: HashMap::new(),
             next_at: None,
         }
     }
@@ -97,6 +103,7 @@ impl Binder {
                 // Whoever leads sees to it; a new leader looks at everything anew.
                 self.subjects.watch(&BTreeSet::new());
                 (looked, self.states, self.ending) = (None, HashMap::new(), HashMap::new());
+                self.doubts.clear();
                 self.shared.bindings.set(BTreeMap::new());
                 continue;
             }
@@ -138,12 +145,12 @@ impl Binder {
 
     /// Says how far everything is.
     fn tell(
-        &self,
+        &mut self,
         wanted: &Wanted,
         unmarked: &BTreeMap<Name, Option<Trouble>>,
         inventory: &Inventory,
     ) {
-        let mut standings: BTreeMap<(SourceKind, Name), Standing> = BTreeMap::new();
+        let mut standings: BTreeMap<Key, Standing> = BTreeMap::new();
         for binding in &wanted.bindings {
             let key = (SourceKind::SinkBinding, binding.name.clone());
             let bound = self.is_bound(binding, unmarked.get(&binding.name));
@@ -153,6 +160,7 @@ impl Binder {
             let key = (SourceKind::Container, source.name.clone());
             standings.extend(self.runs(source).map(|standing| (key, standing)));
         }
+        self.hold_back(&mut standings);
         for ((kind, name), standing) in &standings {
             let id = SourceId { kind: kind.as_str(), name: name.clone() };
             let state = inventory.sources.get(&id);
@@ -162,6 +170,28 @@ impl Binder {
         }
         if self.shared.bindings.set(standings) {
             self.shared.seen.change();
+        }
+    }
+
+    /// Leaves what may be so for a moment only as it was last told.
+    fn hold_back(&mut self, standings: &mut BTreeMap<Key, Standing>) {
+        let now = Instant::now();
+        self.doubts.retain(|key, _| standings.get(key).is_some_and(Standing::is_doubtful));
+        let doubtful: Vec<Key> = standings
+            .iter()
+            .filter(|(_, standing)| standing.is_doubtful())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in doubtful {
+            let told_at = *self.doubts.entry(key.clone()).or_insert(now) + DOUBTED_FOR;
+            if told_at <= now {
+                continue;
+            }
+            self.look_at(told_at);
+            match self.shared.bindings.get(key.0, &key.1) {
+                Some(before) => drop(standings.insert(key, before)),
+                None => drop(standings.remove(&key)),
+            }
         }
     }
 

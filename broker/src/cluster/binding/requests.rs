@@ -9,7 +9,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::{self, Duration};
 
-use super::{release, template::MANAGER_PREFIX};
+use super::{release, standing::UNAVAILABLE, template::MANAGER_PREFIX};
 use crate::cluster::{
     apiserver::{FORBIDDEN, Trouble},
     error::in_words,
@@ -193,10 +193,10 @@ async fn answered(
                 409 => trouble(CONFLICT, in_words(doing, &error)),
                 401 | 403 => trouble(FORBIDDEN, in_words(doing, &error)),
                 400 | 422 => trouble("SubjectRefused", refusal(doing, &error)),
-                _ => trouble("SubjectUnavailable", in_words(doing, &error)),
+                _ => trouble(UNAVAILABLE, in_words(doing, &error)),
             }
         }
-        Err(_) => trouble("SubjectUnavailable", format!("{doing}: no answer in {TIMEOUT:?}")),
+        Err(_) => trouble(UNAVAILABLE, format!("{doing}: no answer in {TIMEOUT:?}")),
     }
 }
 

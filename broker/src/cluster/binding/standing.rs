@@ -8,7 +8,10 @@ use std::{
 use ::sources::status::Holds;
 use channel::Name;
 
-use crate::manifest::SourceKind;
+use crate::{cluster::apiserver::FORBIDDEN, manifest::SourceKind};
+
+/// The reason when an API server does not answer.
+pub(super) const UNAVAILABLE: &str = "SubjectUnavailable";
 
 /// How far one of them is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,12 @@ impl Standing {
     /// One that has no pods of its own.
     pub(super) fn of(bound: Holds) -> Self {
         Self { bound, runs: Holds::True }
+    }
+
+    /// Whether an API server did not let something happen, which may be so for a moment only.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let reasons = [FORBIDDEN, UNAVAILABLE];
+        matches!(&self.bound, Holds::False { reason, .. } if reasons.contains(reason))
     }
 
     /// Why it is not as it should be, in words.

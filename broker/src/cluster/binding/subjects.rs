@@ -14,9 +14,10 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, sync::DropGuard, task::TaskTracker};
 
-use super::template::MANAGER_PREFIX;
+use super::{standing::UNAVAILABLE, template::MANAGER_PREFIX};
 use crate::cluster::{
     Troubles,
+    apiserver::FORBIDDEN,
     referred::KindKey,
     subject::{Subject, discover},
     watch::{Change, News, Watched, follow},
@@ -193,6 +194,17 @@ impl Subjects {
     /// What is known of a kind; `None` when there are too many to watch it.
     pub(super) fn known(&self, key: &KindKey) -> Option<&Known> {
         self.kinds.get(key).map(|of_kind| &of_kind.known)
+    }
+
+    /// Why nothing can be said of the objects of a kind, in one word and in many. That an API server
+    /// is away for a while is no reason: they are as they were last known.
+    pub(super) fn trouble(&self, key: &KindKey) -> Option<(&'static str, &str)> {
+        let of_kind = self.kinds.get(key)?;
+        let Known::Failed(why) = &of_kind.known else { return None };
+        // An API server's text says when a right is missing.
+        let is_forbidden = why.contains(" is forbidden: ");
+        let reason = if is_forbidden { FORBIDDEN } else { UNAVAILABLE };
+        (is_forbidden || !of_kind.was_listed).then_some((reason, why))
     }
 
     /// How the API server knows a kind; `None` before it was found out.

@@ -10,7 +10,7 @@ use super::{
     wanted::{Binding, Container},
     work::{State, digest},
 };
-use crate::cluster::apiserver::{FORBIDDEN, Trouble};
+use crate::cluster::apiserver::Trouble;
 
 /// Troubles of one SinkBinding that are told at a time.
 const WHYS_MAX: usize = 5;
@@ -42,9 +42,11 @@ impl Binder {
                 let message = format!("the cluster has no kind {}", binding.kind);
                 return fails("SubjectKindMissing", message);
             }
-            Some(Known::Failed(why)) => return fails(reason_of(why), why.clone()),
             Some(Known::Asked) => return None,
-            Some(Known::Listed) => {}
+            Some(Known::Listed | Known::Failed(_)) => {}
+        }
+        if let Some((reason, why)) = self.subjects.trouble(&binding.kind) {
+            return fails(reason, why.to_owned());
         }
         if let Some(named) = binding.named() {
             let kind = &binding.kind.kind;
@@ -98,13 +100,11 @@ impl Binder {
         let called = &target.object;
         let unknown = |reason, message: String| Holds::Unknown { reason, message };
         let failure = state.and_then(|state| state.failure.as_ref());
-        let bound = match (self.subjects.known(&target.kind), thing, failure) {
+        let bound = match (self.subjects.trouble(&target.kind), thing, failure) {
             _ if source.environment.is_none() => {
                 unknown("SinkNotProvided", "where the sink is is not known".to_owned())
             }
-            (Some(Known::Failed(why)), ..) => {
-                Holds::False { reason: reason_of(why), message: why.clone() }
-            }
+            (Some((reason, why)), ..) => Holds::False { reason, message: why.to_owned() },
             (_, Some(thing), _) if !source.owns(thing) => {
                 let message = format!("Deployment {called} is somebody else's");
                 Holds::False { reason: "DeploymentNotOwned", message }
@@ -141,9 +141,4 @@ impl Binder {
         });
         mine.filter_map(|(_, state)| state.failure.as_ref()).map(|it| it.trouble.why.clone()).next()
     }
-}
-
-/// Why objects cannot be watched, in one word: an API server's text says when a right is missing.
-fn reason_of(why: &str) -> &'static str {
-    if why.contains(" is forbidden: ") { FORBIDDEN } else { "SubjectUnavailable" }
 }
