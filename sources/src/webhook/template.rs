@@ -181,7 +181,6 @@ mod tests {
     fn parts_of_a_request_are_filled_in() {
         for (template, text) in [
             ("plain", Some("plain")),
-            ("", Some("")),
             ("a.{header.X-Kind}.{query.q}", Some("a.push.a b")),
             ("{path}-{path.1}", Some("one/two-two")),
             ("{body.a.b.0}{body.a.b.1}{body.a.b.3}", Some("1truex y")),
