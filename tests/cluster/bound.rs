@@ -5,8 +5,7 @@ use harness::{Subscriber, eventually};
 use serde_json::{Value, json};
 
 use crate::joined::{
-    SOON, apply, arrives, as_account, broker, condition, get, join, kubectl, own_cluster, trigger,
-    until,
+    SOON, apply, arrives, broker, condition, get, join, kubectl, own_cluster, trigger, until,
 };
 
 /// A cluster where the program may write pod templates.
@@ -28,7 +27,7 @@ const PODS: &str = "initContainers: [{name: first, image: 'a:1'}], containers: [
                     env: [{name: OWN, value: x}]}, {name: side, image: 'b:1'}]";
 
 /// An object with a pod template, with a label `app` that is its name.
-fn workload(kind: &str, name: &str, more: &str) -> String {
+pub(crate) fn workload(kind: &str, name: &str, more: &str) -> String {
     let selector = format!("selector: {{matchLabels: {{app: {name}}}}}, ");
     let template = format!(
         "template: {{metadata: {{labels: {{app: {name}}}}}, spec: {{restartPolicy: RESTART, {PODS}}}}}"
@@ -48,7 +47,7 @@ fn workload(kind: &str, name: &str, more: &str) -> String {
 }
 
 /// A SinkBinding of a broker.
-fn binding(name: &str, subject: &str, broker: &str) -> String {
+pub(crate) fn binding(name: &str, subject: &str, broker: &str) -> String {
     format!(
         "apiVersion: sources.knative.dev/v1\nkind: SinkBinding\nmetadata: {{name: {name}}}\nspec:\n  \
          subject: {{{subject}}}\n  sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, \
@@ -56,7 +55,7 @@ fn binding(name: &str, subject: &str, broker: &str) -> String {
     )
 }
 
-fn deployment(name: &str) -> String {
+pub(crate) fn deployment(name: &str) -> String {
     format!("apiVersion: apps/v1, kind: Deployment, name: {name}")
 }
 
@@ -79,7 +78,7 @@ pub(crate) fn environments(object: &Value) -> Vec<Value> {
 }
 
 /// Waits until every container of an object has these variables of ours, and no others.
-async fn until_told(cluster: &Kubernetes, what: &str, told: &Value) {
+pub(crate) async fn until_told(cluster: &Kubernetes, what: &str, told: &Value) {
     eventually(SOON, || async {
         let object = get(cluster, what);
         let all = environments(&object);
@@ -92,16 +91,16 @@ async fn until_told(cluster: &Kubernetes, what: &str, told: &Value) {
 }
 
 /// What containers are told of a broker.
-fn of(cluster: &Kubernetes, broker: &str) -> Value {
+pub(crate) fn of(cluster: &Kubernetes, broker: &str) -> Value {
     let object = get(cluster, &format!("broker {broker}"));
     json!({"K_SINK": object["status"]["address"]["url"], "K_CE_OVERRIDES": ""})
 }
 
-async fn bound(cluster: &Kubernetes, name: &str) {
+pub(crate) async fn bound(cluster: &Kubernetes, name: &str) {
     until(cluster, &format!("sinkbinding {name}"), "Ready", "True").await;
 }
 
-async fn gone(cluster: &Kubernetes, what: &str) {
+pub(crate) async fn gone(cluster: &Kubernetes, what: &str) {
     eventually(SOON, || async {
         let said = cluster.kubectl(&["get", "--ignore-not-found", "sinkbinding", what], "").stdout;
         if said.is_empty() { Ok(()) } else { Err(said) }
@@ -275,38 +274,6 @@ async fn what_others_have_set_is_theirs() {
 }
 
 #[tokio::test]
-async fn what_happens_while_nobody_looks_is_made_good() {
-    let Some(cluster) = bound_cluster("SinkBindings while nobody looks").await else { return };
-    let mut program = join(&cluster).await;
-    let mut objects = broker("shop") + &workload("Deployment", "till", "");
-    for name in ["moved", "left"] {
-        objects += &workload("Deployment", name, "");
-    }
-    objects += &workload("StatefulSet", "moved", "");
-    for name in ["till", "moved", "left"] {
-        objects += &(binding(name, &deployment(name), "shop") + "---\n");
-    }
-    apply(&cluster, &objects);
-    for name in ["till", "moved", "left"] {
-        bound(&cluster, name).await;
-    }
-    let (told, not) = (of(&cluster, "shop"), json!({}));
-    program.kill().await;
-    kubectl(&cluster, "delete sinkbinding till --wait=false");
-    let elsewhere = "apiVersion: apps/v1, kind: StatefulSet, name: moved";
-    apply(&cluster, &binding("moved", elsewhere, "shop"));
-    kubectl(&cluster, "set env deployment/left K_SINK-");
-    until_told(&cluster, "deployment till", &told).await;
-    program.start_again().await;
-    gone(&cluster, "till").await;
-    until_told(&cluster, "deployment till", &not).await;
-    bound(&cluster, "moved").await;
-    until_told(&cluster, "statefulset moved", &told).await;
-    until_told(&cluster, "deployment moved", &not).await;
-    until_told(&cluster, "deployment left", &told).await;
-}
-
-#[tokio::test]
 async fn what_cannot_be_told_says_why() {
     let Some(cluster) = own_cluster("SinkBindings that cannot be").await else { return };
     let program = join(&cluster).await;
@@ -420,67 +387,4 @@ async fn the_program_changes_three_variables_and_nothing_else() {
     let args = ["apply", "--server-side", account, "-f", "-"];
     let said = cluster.kubectl(&args, &workload("Deployment", "own-deployment", ""));
     assert!(said.stderr.contains("that a ContainerSource controls"), "{}", said.stderr);
-}
-
-#[tokio::test]
-async fn a_binding_that_cannot_be_taken_out_is_given_up_by_a_person() {
-    let Some(cluster) = bound_cluster("SinkBindings that cannot end").await else { return };
-    let _program = as_account(&cluster, "catchment").start().await;
-    let mut objects = broker("shop") + &workload("Deployment", "till", "");
-    objects += &binding("till", &deployment("till"), "shop");
-    apply(&cluster, &objects);
-    bound(&cluster, "till").await;
-    // The right to patch Deployments is taken away.
-    let role = get(&cluster, "clusterrole catchment-sink-bindings");
-    let mut less = role.clone();
-    for rule in less["rules"].as_array_mut().unwrap() {
-        rule["verbs"] = json!(["get", "list", "watch"]);
-    }
-    less["metadata"].as_object_mut().unwrap().remove("resourceVersion");
-    apply(&cluster, &less.to_string());
-    kubectl(&cluster, "delete sinkbinding till --wait=false");
-    let is_told = || async {
-        let object = get(&cluster, "sinkbinding till");
-        let finalizers = object["metadata"]["finalizers"].to_string();
-        let events = kubectl(&cluster, "get events.events.k8s.io -o json");
-        let is_told =
-            events.contains("CleanupPending") && events.contains("cannot patch deployments.apps");
-        if finalizers.contains("catchment.dev/binding") && is_told { Ok(()) } else { Err(events) }
-    };
-    eventually(SOON, is_told).await;
-    kubectl(&cluster, "annotate sinkbinding till catchment.dev/abandon=true");
-    gone(&cluster, "till").await;
-    let events = kubectl(&cluster, "get events.events.k8s.io -o json");
-    assert!(events.contains("LeftBehind") && events.contains("is left there"), "{events}");
-}
-
-#[tokio::test]
-async fn bindings_go_on_after_the_api_server_was_away() {
-    let Some(mut cluster) = bound_cluster("SinkBindings without an API server").await else {
-        return;
-    };
-    let program = join(&cluster).await;
-    let mut objects = broker("shop") + &workload("Deployment", "till", "");
-    objects += &binding("till", &deployment("till"), "shop");
-    apply(&cluster, &objects);
-    bound(&cluster, "till").await;
-    let conditions = get(&cluster, "sinkbinding till")["status"]["conditions"].clone();
-    cluster.crash().await;
-    eventually(SOON, || async {
-        let text = program.admin().get("/readyz?verbose").await.text();
-        if text.contains("deployments.apps") { Ok(()) } else { Err(text) }
-    })
-    .await;
-    cluster.come_back().await;
-    // A change is all that the watch has to tell: nothing was lost, so nothing is listed anew.
-    kubectl(&cluster, "label deployment till more=x");
-    eventually(SOON, || async {
-        let text = program.admin().get("/readyz?verbose").await.text();
-        if text.contains("deployments.apps") { Err(text) } else { Ok(()) }
-    })
-    .await;
-    // Nothing is said that was so for a moment only: since when conditions hold is the same.
-    assert_eq!(get(&cluster, "sinkbinding till")["status"]["conditions"], conditions);
-    kubectl(&cluster, "delete sinkbinding till --timeout=30s");
-    until_told(&cluster, "deployment till", &json!({})).await;
 }

@@ -28,6 +28,7 @@ mod reported;
 mod scale;
 mod secrets;
 mod sources;
+mod unbound;
 mod watched;
 
 use std::path::{Path, PathBuf};

@@ -25,7 +25,7 @@ use super::{
     secrets::{Answer, Secrets},
     seen::Seen,
     shared::Shared,
-    subject::{Subject, discover},
+    subject::{Subject, look_up},
     troubles::Troubles,
     wanted,
     watch::{Change, News, Watched, follow},
@@ -285,24 +285,10 @@ impl Cluster {
     fn look_up(&mut self, key: KindKey) {
         let stop = CancellationToken::new();
         let following = Following { has_answered: false, _stop: stop.clone().drop_guard() };
-        let from = Subject::Referred(key.clone());
-        self.following.insert(from.clone(), following);
+        self.following.insert(Subject::Referred(key.clone()), following);
         self.shared.referred.ask(&key);
         let (client, changes) = (self.client.clone(), self.sender.clone());
-        self.tasks.spawn(async move {
-            let Some(kind) =
-                stop.run_until_cancelled(discover(&client, &key, &from, &changes)).await.flatten()
-            else {
-                return;
-            };
-            let called = if kind.group.is_empty() {
-                kind.plural.clone()
-            } else {
-                format!("{}.{}", kind.plural, kind.group)
-            };
-            let api = Api::all_with(client, &kind);
-            follow(Watched { api, kind, called, only: None }, from, changes, stop).await;
-        });
+        self.tasks.spawn(look_up(client, key, changes, stop, |_| {}));
     }
 
     fn take(&mut self, News { from, change }: News<Subject>) {

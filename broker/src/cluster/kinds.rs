@@ -66,6 +66,15 @@ impl Followed {
 
     /// Its full name, as in messages of the API server: `brokers.eventing.knative.dev`.
     pub(super) fn full_name(&self) -> String {
-        format!("{}.{}", self.plural, self.resource().group)
+        full_name(&self.resource())
+    }
+}
+
+/// How messages of the API server call a kind: `deployments.apps`, and `services` without a group.
+pub(super) fn full_name(resource: &ApiResource) -> String {
+    if resource.group.is_empty() {
+        resource.plural.clone()
+    } else {
+        format!("{}.{}", resource.plural, resource.group)
     }
 }

@@ -30,8 +30,14 @@ impl KindKey {
         let Some(api_version) = given(&reference.api_version) else {
             return Some(Self { group: given(&reference.group)?, version: None, kind });
         };
-        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-        Some(Self { group: group.to_owned(), version: Some(version.to_owned()), kind })
+        Some(Self::versioned(&api_version, &kind))
+    }
+
+    /// The kind of objects with this `apiVersion` and `kind`.
+    pub(super) fn versioned(api_version: &str, kind: &str) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let (version, kind) = (Some(version.to_owned()), kind.to_owned());
+        Self { group: group.to_owned(), version, kind }
     }
 
     fn is_service(&self) -> bool {

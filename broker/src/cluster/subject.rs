@@ -4,17 +4,18 @@ use std::{fmt, time::Duration};
 
 use channel::Name;
 use kube::{
-    Client,
+    Api, Client,
     core::{ApiResource, GroupVersionKind},
     discovery::oneshot,
 };
 use tokio::{sync::mpsc, time};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{in_words, is_not_found},
-    kinds::Followed,
+    kinds::{Followed, full_name},
     referred::KindKey,
-    watch::{Change, News},
+    watch::{Change, News, Watched, follow},
 };
 use crate::manifest::Kind;
 
@@ -78,8 +79,24 @@ impl KindKey {
     }
 }
 
+/// Finds out how the API server knows a kind, tells `found`, and follows its objects until `stop` fires.
+pub(super) async fn look_up(
+    client: Client,
+    key: KindKey,
+    changes: mpsc::Sender<News<Subject>>,
+    stop: CancellationToken,
+    found: impl FnOnce(&ApiResource),
+) {
+    let from = Subject::Referred(key.clone());
+    let kind = stop.run_until_cancelled(discover(&client, &key, &from, &changes)).await;
+    let Some(kind) = kind.flatten() else { return };
+    found(&kind);
+    let (api, called) = (Api::all_with(client, &kind), full_name(&kind));
+    follow(Watched { api, kind, called, only: None }, from, changes, stop).await;
+}
+
 /// How the API server knows a kind; asks until it knows it. `None` once nobody listens.
-pub(super) async fn discover(
+async fn discover(
     client: &Client,
     key: &KindKey,
     from: &Subject,

@@ -21,7 +21,7 @@ use super::{
     standing::{Key, Standing},
     subjects::Subjects,
     wanted::Wanted,
-    work::{Done, State, Target, Work},
+    work::{Done, State, Target},
 };
 use crate::{
     cluster::{Cluster, apiserver::Trouble, finder::Finder, report::Teller, shared::Shared},
@@ -104,7 +104,9 @@ impl Binder {
                 self.subjects.watch(&BTreeSet::new());
                 (looked, self.states, self.ending) = (None, HashMap::new(), HashMap::new());
                 self.doubts.clear();
-                self.shared.bindings.set(BTreeMap::new());
+                if self.shared.bindings.set(BTreeMap::new()) {
+                    self.forget_troubles();
+                }
                 continue;
             }
             let inventory = self.control.inventory.load_full();
@@ -173,6 +175,18 @@ impl Binder {
         }
     }
 
+    /// Takes back what was said on the admin side: somebody else knows now.
+    fn forget_troubles(&self) {
+        let inventory = self.control.inventory.load();
+        for (id, state) in &inventory.sources {
+            let is_binding =
+                SourceKind::ALL.iter().any(|it| it.is_binding() && it.as_str() == id.kind);
+            if let Some(report) = state.report.as_ref().filter(|_| is_binding) {
+                report.set_trouble(None);
+            }
+        }
+    }
+
     /// Leaves what may be so for a moment only as it was last told.
     fn hold_back(&mut self, standings: &mut BTreeMap<Key, Standing>) {
         let now = Instant::now();
@@ -198,12 +212,5 @@ impl Binder {
     /// Looks again no later than at that time.
     pub(super) fn look_at(&mut self, at: Instant) {
         self.next_at = Some(self.next_at.map_or(at, |next| next.min(at)));
-    }
-}
-
-impl Work {
-    async fn run(self, requests: &Requests) -> (Target, u64, Done) {
-        let (target, digest) = (self.target.clone(), self.digest);
-        (target, digest, self.perform(requests).await)
     }
 }

@@ -13,7 +13,7 @@ use super::{release, standing::UNAVAILABLE, template::MANAGER_PREFIX};
 use crate::cluster::{
     apiserver::{FORBIDDEN, Trouble},
     error::in_words,
-    kinds::Followed,
+    kinds::{Followed, full_name},
     loose::Loose,
     report::MANAGER,
     seen::Seen,
@@ -219,12 +219,4 @@ fn refusal(doing: &str, error: &kube::Error) -> String {
         .map(|cause| format!("{}: {}", cause.field, what(&cause.message)))
         .collect();
     format!("{doing}: {}", wrong.join("; "))
-}
-
-fn full_name(resource: &ApiResource) -> String {
-    if resource.group.is_empty() {
-        resource.plural.clone()
-    } else {
-        format!("{}.{}", resource.plural, resource.group)
-    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use channel::Name;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Client, ResourceExt as _,
     core::{ApiResource, DynamicObject},
 };
 use serde_json::Value;
@@ -19,8 +19,8 @@ use crate::cluster::{
     Troubles,
     apiserver::FORBIDDEN,
     referred::KindKey,
-    subject::{Subject, discover},
-    watch::{Change, News, Watched, follow},
+    subject::{Subject, look_up},
+    watch::{Change, News},
 };
 
 /// Changes that wait to be taken in.
@@ -138,7 +138,8 @@ impl Subjects {
         }
         for key in wanted.iter().take(KINDS_MAX) {
             if let hash_map::Entry::Vacant(vacant) = self.kinds.entry(key.clone()) {
-                let (stop, resource) = (CancellationToken::new(), Arc::default());
+                let (stop, resource) =
+                    (CancellationToken::new(), Arc::<OnceLock<ApiResource>>::default());
                 vacant.insert(OfKind {
                     known: Known::Asked,
                     was_listed: false,
@@ -147,7 +148,8 @@ impl Subjects {
                     _stop: stop.clone().drop_guard(),
                 });
                 let (client, changes) = (self.client.clone(), self.sender.clone());
-                self.tasks.spawn(run(client, key.clone(), resource, changes, stop));
+                let found = move |kind: &ApiResource| drop(resource.set(kind.clone()));
+                self.tasks.spawn(look_up(client, key.clone(), changes, stop, found));
             }
         }
     }
@@ -248,25 +250,4 @@ impl Subjects {
 /// What the objects of a kind are called among the troubles.
 fn about(key: &KindKey) -> String {
     format!("subjects {key}")
-}
-
-/// Finds out how the API server knows a kind, then follows it.
-async fn run(
-    client: Client,
-    key: KindKey,
-    resource: Arc<OnceLock<ApiResource>>,
-    changes: mpsc::Sender<News<Subject>>,
-    stop: CancellationToken,
-) {
-    let from = Subject::Referred(key.clone());
-    let found = stop.run_until_cancelled(discover(&client, &key, &from, &changes)).await;
-    let Some(kind) = found.flatten() else { return };
-    let called = if kind.group.is_empty() {
-        kind.plural.clone()
-    } else {
-        format!("{}.{}", kind.plural, kind.group)
-    };
-    let kind = resource.get_or_init(|| kind).clone();
-    let api = Api::all_with(client, &kind);
-    follow(Watched { api, kind, called, only: None }, from, changes, stop).await;
 }

@@ -1,12 +1,12 @@
 //! What SinkBindings and ContainerSources ask for, as they are now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ::sources::{
     SourceId,
     binding::{BindingPlan, ContainerPlan, Environment, Which},
 };
-use channel::{Name, Reference, Target};
+use channel::{Name, Target};
 
 use super::{
     subjects::{Subjects, Thing},
@@ -83,10 +83,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// What the objects that are `seen` ask for.
-    pub(super) fn of(
-        finder: &Finder<'_>,
-        seen: &std::collections::BTreeMap<(Kind, Name), Seen>,
-    ) -> Self {
+    pub(super) fn of(finder: &Finder<'_>, seen: &BTreeMap<(Kind, Name), Seen>) -> Self {
         let mut wanted = Self::default();
         for ((kind, name), seen) in seen {
             let Kind::Source(kind) = kind else { continue };
@@ -101,27 +98,26 @@ impl Wanted {
                     wanted.ending.push((name.clone(), seen.clone()));
                 }
                 (SourceKind::SinkBinding, _) if seen.is_ending => {}
-                (SourceKind::SinkBinding, Some(SourceSpec::SinkBinding(spec))) => {
+                (SourceKind::SinkBinding, Some(whole @ SourceSpec::SinkBinding(spec))) => {
                     // What is at work is valid.
                     let plan = BindingPlan::new(name, spec, &mut Vec::new());
                     let Some(BindingPlan { subject }) = plan else { continue };
-                    let (group, version) =
-                        subject.api_version.split_once('/').unwrap_or(("", &subject.api_version));
-                    let version = Some(version.to_owned());
                     wanted.bindings.push(Binding {
                         name: name.clone(),
                         seen: seen.clone(),
                         part: manager_part(name),
-                        kind: KindKey { group: group.to_owned(), version, kind: subject.kind },
+                        kind: KindKey::versioned(&subject.api_version, &subject.kind),
                         which: subject.which,
-                        environment: environment(finder, *kind, name, resource.map(|it| &it.spec)),
+                        environment: environment(finder, name, whole),
                     });
                 }
                 (SourceKind::SinkBinding, _) => drop(wanted.unclear.insert(name.clone())),
-                (SourceKind::Container, Some(SourceSpec::Container(spec))) if !seen.is_ending => {
+                (SourceKind::Container, Some(whole @ SourceSpec::Container(spec)))
+                    if !seen.is_ending =>
+                {
                     let plan = ContainerPlan::new(&name.name, spec, &mut Vec::new());
                     let Some(plan) = plan else { continue };
-                    let environment = environment(finder, *kind, name, resource.map(|it| &it.spec));
+                    let environment = environment(finder, name, whole);
                     let (name, seen) = (name.clone(), seen.clone());
                     wanted.containers.push(Container { name, seen, plan, environment });
                 }
@@ -148,22 +144,14 @@ impl Wanted {
 
 /// The kind of what runs a ContainerSource's pods.
 pub(super) fn deployments() -> KindKey {
-    let version = Some("v1".to_owned());
-    KindKey { group: "apps".to_owned(), version, kind: "Deployment".to_owned() }
+    KindKey::versioned("apps/v1", "Deployment")
 }
 
 /// The kinds of what a SinkBinding has been put into, as it says itself.
 pub(super) fn kinds_of(seen: &Seen) -> BTreeSet<KindKey> {
     let words = seen.bound_kinds.as_deref().unwrap_or_default().split(' ');
-    let kinds = words.filter_map(|word| {
-        let (api_version, kind) = word.rsplit_once('/')?;
-        KindKey::of(&Reference {
-            api_version: Some(api_version.to_owned()),
-            kind: Some(kind.to_owned()),
-            ..Reference::default()
-        })
-    });
-    kinds.collect()
+    let kinds = words.filter_map(|word| word.rsplit_once('/'));
+    kinds.map(|(api_version, kind)| KindKey::versioned(api_version, kind)).collect()
 }
 
 /// How a SinkBinding says that.
@@ -177,21 +165,13 @@ pub(super) fn in_words(kinds: &BTreeSet<KindKey>) -> String {
 }
 
 /// What containers are told; `None` while nobody knows where the sink is, or when nobody could send there.
-fn environment(
-    finder: &Finder<'_>,
-    kind: SourceKind,
-    name: &Name,
-    spec: Option<&SourceSpec>,
-) -> Option<Environment> {
-    let id = SourceId { kind: kind.as_str(), name: name.clone() };
+fn environment(finder: &Finder<'_>, name: &Name, spec: &SourceSpec) -> Option<Environment> {
+    let id = SourceId { kind: spec.kind().as_str(), name: name.clone() };
     let state = finder.inventory.sources.get(&id);
-    if state
-        .and_then(|state| state.not_ready.as_ref())
-        .is_some_and(|why| why.reason == SINK_INVALID)
-    {
+    let not_ready = state.and_then(|state| state.not_ready.as_ref());
+    if not_ready.is_some_and(|why| why.reason == SINK_INVALID) {
         return None;
     }
-    let spec = spec?;
     let sink = spec.sink()?;
     let found = sink.resolve_by("spec.sink", &name.namespace, |reference| finder.find(reference));
     let target: Target = found.ok()?;

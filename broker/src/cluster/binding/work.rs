@@ -101,7 +101,13 @@ pub(super) enum Done {
 }
 
 impl Work {
-    pub(super) async fn perform(self, requests: &Requests) -> Done {
+    /// Does it, and says what it was about.
+    pub(super) async fn run(self, requests: &Requests) -> (Target, u64, Done) {
+        let (target, digest) = (self.target.clone(), self.digest);
+        (target, digest, self.perform(requests).await)
+    }
+
+    async fn perform(self, requests: &Requests) -> Done {
         let Self { target, resource, uid, task, .. } = self;
         let metadata =
             |name: &Name| json!({"name": name.name, "namespace": name.namespace, "uid": uid});

@@ -1,17 +1,10 @@
 //! The status of a SinkBinding and of a ContainerSource: programs of others that make events.
 
-use ::sources::{
-    SourceId,
-    status::{Holds, SourceStatus, conditions},
-};
+use ::sources::status::{Holds, SourceStatus, conditions};
 use channel::{Name, status::Observed};
 
-use super::{broker::in_line, view::View};
-use crate::{
-    cluster::finder::written,
-    manifest::{Kind, SourceKind},
-    sourcing::SINK_INVALID,
-};
+use super::{broker::in_line, source::sink, view::View};
+use crate::manifest::{Kind, SourceKind};
 
 /// What a cluster is told of one; `None` while nothing is known of it.
 pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<SourceStatus> {
@@ -21,30 +14,10 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
         return None;
     }
     let mut status = SourceStatus::default();
-    let mut provided = Holds::Unknown {
+    let provided = sink(view, kind, name, &mut status).unwrap_or_else(|| Holds::Unknown {
         reason: "Invalid",
         message: "what the object says now is not used".to_owned(),
-    };
-    if let Some(sink) = resource.and_then(|resource| resource.spec.sink()) {
-        match sink.resolve_by("spec.sink", &name.namespace, |reference| view.find(reference)) {
-            Ok(target) => {
-                provided = Holds::True;
-                status.sink_uri = Some(written(&target));
-                status.sink_ca_certs = target.ca_certs;
-                status.sink_audience = target.audience;
-            }
-            Err(invalid) => {
-                let message = invalid.to_string();
-                provided = Holds::False { reason: "NotFound", message };
-            }
-        }
-    }
-    let id = SourceId { kind: kind.as_str(), name: name.clone() };
-    let state = view.inventory.sources.get(&id);
-    let not_ready = state.and_then(|state| state.not_ready.as_ref());
-    if let Some(why) = not_ready.filter(|why| why.reason == SINK_INVALID) {
-        provided = Holds::False { reason: why.reason, message: why.message.clone() };
-    }
+    });
     let standing = view.bindings.get(kind, name);
     if standing.is_none() && refused.is_none() {
         // Whoever tells its pods has not looked at it yet.

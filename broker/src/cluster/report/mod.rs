@@ -240,11 +240,11 @@ impl Reporter {
             learnt: inventory
                 .sources
                 .iter()
-                .map(|(id, state)| {
+                .filter_map(|(id, state)| {
                     let waits = || state.waits_for().map(|why| why.message);
-                    (id.clone(), state.failure().or_else(waits), state.webhook_id())
+                    let (why, webhook) = (state.failure().or_else(waits), state.webhook_id());
+                    (why.is_some() || webhook.is_some()).then(|| (id.clone(), why, webhook))
                 })
-                .filter(|(_, why, webhook)| why.is_some() || webhook.is_some())
                 .collect(),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     cluster::finder::written,
     control::NotReady,
     manifest::{Kind, Problem, SourceKind, SourceSpec},
-    sourcing::SourceState,
+    sourcing::{SINK_INVALID, SourceState},
 };
 
 const SINK: &str = "SinkProvided";
@@ -41,20 +41,7 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
     }
     let mut status = SourceStatus::default();
     let mut parts = Vec::new();
-    if let Some(sink) = resource.and_then(|resource| resource.spec.sink()) {
-        match sink.resolve_by("spec.sink", &name.namespace, |reference| view.find(reference)) {
-            Ok(target) => {
-                parts.push((SINK, Holds::True));
-                status.sink_uri = Some(written(&target));
-                status.sink_ca_certs = target.ca_certs;
-                status.sink_audience = target.audience;
-            }
-            Err(invalid) => {
-                let message = invalid.to_string();
-                parts.push((SINK, Holds::False { reason: "NotFound", message }));
-            }
-        }
-    }
+    parts.extend(sink(view, kind, name, &mut status).map(|holds| (SINK, holds)));
     let not_ready = state.and_then(|state| state.not_ready.as_ref());
     let is_of_secrets = not_ready.is_some_and(|why| why.reason == "SecretsNotFound");
     if kind.is_called() {
@@ -100,6 +87,31 @@ pub(super) fn status(view: &View<'_>, kind: SourceKind, name: &Name) -> Option<S
         ..Observed::default()
     };
     Some(status)
+}
+
+/// Whether there is a sink that can be sent to, and in `status` where it is; `None` while none is at work.
+pub(super) fn sink(
+    view: &View<'_>,
+    kind: SourceKind,
+    name: &Name,
+    status: &mut SourceStatus,
+) -> Option<Holds> {
+    let resource = view.inventory.resources.sources.get(&(kind, name.clone()))?;
+    let sink = resource.spec.sink()?;
+    match sink.resolve_by("spec.sink", &name.namespace, |reference| view.find(reference)) {
+        Ok(target) => {
+            status.sink_uri = Some(written(&target));
+            status.sink_ca_certs = target.ca_certs;
+            status.sink_audience = target.audience;
+        }
+        Err(invalid) => {
+            return Some(Holds::False { reason: "NotFound", message: invalid.to_string() });
+        }
+    }
+    let state = view.inventory.sources.get(&SourceId { kind: kind.as_str(), name: name.clone() });
+    let not_ready = state.and_then(|state| state.not_ready.as_ref());
+    let invalid = not_ready.filter(|why| why.reason == SINK_INVALID);
+    Some(invalid.map_or(Holds::True, because))
 }
 
 /// The status of an ApiServerSource.
