@@ -88,7 +88,7 @@ async fn bindings_go_on_after_the_api_server_was_away() {
     })
     .await;
     cluster.come_back().await;
-    // A change is all that the watch has to tell: nothing was lost, so nothing is listed anew.
+    // Something happens at once when it is back.
     kubectl(&cluster, "label deployment till more=x");
     eventually(SOON, || async {
         let text = program.admin().get("/readyz?verbose").await.text();

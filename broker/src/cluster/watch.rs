@@ -264,7 +264,76 @@ impl Backoff for Waits {
 
 #[cfg(test)]
 mod tests {
+    use kube::{Client, Config, core::GroupVersionKind};
+    use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        task::JoinSet,
+    };
+
     use super::*;
+
+    /// Answers one request. A watch goes on as long as its connection is kept.
+    async fn answer(listener: &TcpListener, status: &str, body: &serde_json::Value) -> TcpStream {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(connection.read_u8().await.unwrap());
+        }
+        let is_watch = String::from_utf8_lossy(&head).contains("watch=true");
+        let length = format!("content-length: {}\r\n", body.to_string().len() + 1);
+        let length = if is_watch && status == "200 OK" { "" } else { &length };
+        let text = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{length}connection: close\r\n\r\n{body}\n"
+        );
+        connection.write_all(text.as_bytes()).await.unwrap();
+        connection
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_goes_on_by_itself_says_so_before_anything_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let meta = |version: &str| json!({"name": "a", "resourceVersion": version});
+            let list = json!({"apiVersion": "v1", "kind": "ThingList",
+                "metadata": {"resourceVersion": "1"}, "items": [{"metadata": meta("1")}]});
+            let refused = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+                "status": "Failure", "message": "no", "reason": "Forbidden", "code": 403});
+            let event = json!({"type": "MODIFIED", "object": {
+                "apiVersion": "v1", "kind": "Thing", "metadata": meta("2")}});
+            let mut kept = Vec::new();
+            for (status, body) in
+                [("200 OK", &list), ("403 Forbidden", &refused), ("200 OK", &event)]
+            {
+                kept.push(answer(&listener, status, body).await);
+            }
+            // Until the test ends.
+            std::future::pending::<()>().await;
+            drop(kept);
+        });
+        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Thing"));
+        let api = Api::all_with(client, &kind);
+        let (sender, mut changes) = mpsc::channel(8);
+        let stop = CancellationToken::new();
+        let watched = Watched { api, kind, called: "things".to_owned(), only: None };
+        tasks.spawn(follow(watched, (), sender, stop.clone()));
+        let mut told = Vec::new();
+        while told.iter().filter(|it| *it == "put a").count() < 2 {
+            told.push(match changes.recv().await.unwrap().change {
+                Change::Put(name, ..) => format!("put {}", name.name),
+                Change::Listed(names) => format!("listed {}", names.len()),
+                Change::Failed(why) => why,
+                other => format!("{other:?}").to_lowercase(),
+            });
+        }
+        assert_eq!(told, ["put a", "listed 1", "cannot watch things: no", "recovered", "put a"]);
+        stop.cancel();
+        tasks.shutdown().await;
+    }
 
     #[test]
     fn waits_grow_to_a_bound_and_chance_only_shortens_them() {
